@@ -1,0 +1,65 @@
+# One command each; `make` alone lists them.
+#   PYTHON     the interpreter that environments are made with, 3.11 or newer
+#   PIP_FLAGS  more words for every pip install, such as an index that has torch without CUDA
+
+PYTHON    ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || command -v python3)
+PIP_FLAGS ?=
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Three environments: the package as users get it, the same with the tests' tools, and an editable one to work in.
+DEMO := .venv
+TEST := .venv-test
+DEV  := .venv-dev
+
+INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
+PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
+
+.PHONY: help demo test check format dev clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+demo: $(DEMO)/.stamp ## install into .venv and hear the codec: encode, decode, generate
+	$(DEMO)/bin/vqaudio demo
+
+test: ## check, then the whole test suite, on the package installed into a fresh environment
+	rm -rf $(TEST)
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python $(INSTALL) '.[test]'
+	$(call lint,$(TEST))
+	$(TEST)/bin/pytest
+
+check: $(DEV)/.stamp ## lint, format and types, changing nothing
+	$(call lint,$(DEV))
+
+format: $(DEV)/.stamp ## apply the formatter and the linter's safe fixes
+	$(DEV)/bin/ruff check --fix
+	$(DEV)/bin/ruff format
+
+dev: $(DEV)/.stamp ## install into .venv-dev to work in: editable, with the tools
+	@echo "ready: source $(DEV)/bin/activate"
+
+clean: ## remove environments, builds and caches
+	rm -rf $(DEMO) $(TEST) $(DEV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+define lint
+$(1)/bin/ruff check
+	$(1)/bin/ruff format --check
+	$(1)/bin/mypy
+endef
+
+# A stamp is as new as the last install, so that nothing is installed twice.
+$(DEMO)/.stamp: $(PACKAGE)
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python $(INSTALL) .
+	touch $@
+
+$(DEV)/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python $(INSTALL) -e '.[dev]'
+	touch $@

@@ -1,0 +1,141 @@
+"""Every kernel computes what the reference computes, and the reference computes what the network does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqaudio import sample
+from vqaudio.config import WaveNetConfig
+from vqaudio.kernels import cpu, reference
+from vqaudio.wavenet import WaveNet
+
+KERNELS = [reference.Kernel, cpu.Kernel]
+HOP = 4
+CONFIGS = {
+    "small": WaveNetConfig(
+        levels=32, residual=16, skip=24, hidden=20, dilations=(1, 2, 4, 8, 1, 2), features=6, hop_length=HOP
+    ),
+    "odd sizes": WaveNetConfig(levels=11, residual=5, skip=3, hidden=7, dilations=(3, 1, 5), features=2, hop_length=HOP),
+    "prior, no features": WaveNetConfig(
+        levels=17, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=HOP
+    ),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def network(request: pytest.FixtureRequest) -> WaveNet:
+    torch.manual_seed(7)
+    network = WaveNet(CONFIGS[request.param]).eval()
+    with torch.no_grad():  # weights large enough for saturated gates and peaked distributions
+        for parameter in network.parameters():
+            parameter.mul_(2.5)
+    return network
+
+
+def inputs(network: WaveNet, frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((frames, network.config.features)).astype(np.float32)
+    symbols = rng.integers(0, network.config.levels, frames * HOP)
+    return features, symbols, rng.random(frames * HOP)
+
+
+def teacher_forced(network: WaveNet, features: np.ndarray, symbols: np.ndarray, first: int) -> np.ndarray:
+    past = torch.tensor(np.concatenate([[first], symbols[:-1]]))[None]
+    with torch.no_grad():
+        conditioning = torch.tensor(features.T)[None] if network.config.features else None
+        return network(past, conditioning)[0].T.numpy()
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("first", [0, "start"])
+def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: type, first: int | str) -> None:
+    first = network.config.levels if first == "start" else first
+    features, symbols, _ = inputs(network, frames=12)
+    logits = kernel(sample.export(network), first).score(sample.Conditioner(network)(features), HOP, symbols)
+    np.testing.assert_allclose(logits, teacher_forced(network, features, symbols, first), atol=1e-4)
+
+
+def test_the_kernel_picks_the_symbols_of_the_reference(network: WaveNet) -> None:
+    features, _, uniforms = inputs(network, frames=25)
+    conditions = sample.Conditioner(network)(features)
+    for temperature in (0.3, 1.0, 3.0):
+        drawn = [k(sample.export(network), 0).generate(conditions, HOP, uniforms, temperature) for k in KERNELS]
+        np.testing.assert_array_equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_blocks_do_not_matter(network: WaveNet, kernel: type) -> None:
+    features, symbols, uniforms = inputs(network, frames=14)
+    conditions = sample.Conditioner(network)(features)
+    whole = kernel(sample.export(network), 0).generate(conditions, HOP, uniforms, 1.0)
+    stream, cuts = kernel(sample.export(network), 0), [0, 1, 1, 6, 14]
+    parts = [
+        stream.generate(conditions[a:b], HOP, uniforms[a * HOP : b * HOP], 1.0)
+        for a, b in zip(cuts, cuts[1:], strict=False)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_streams_share_no_state(network: WaveNet) -> None:
+    features, _, uniforms = inputs(network, frames=6)
+    conditions, weights = sample.Conditioner(network)(features), sample.export(network)
+    one, other = cpu.Kernel(weights, 0), cpu.Kernel(weights, 0)
+    first = one.generate(conditions, HOP, uniforms, 1.0)
+    np.testing.assert_array_equal(other.generate(conditions, HOP, uniforms, 1.0), first)
+
+
+@given(
+    st.lists(st.floats(-80, 80, width=32), min_size=2, max_size=40),
+    st.floats(0.05, 5),
+    st.floats(0, 1, exclude_max=True),
+)
+@settings(max_examples=200, deadline=None)
+def test_draw_follows_the_definition(logits: list[float], temperature: float, uniform: float) -> None:
+    values = np.array(logits, np.float32)
+    drawn = cpu._draw(values.copy(), np.float32(1 / temperature), uniform, np.empty(len(values), np.int32))
+    scaled = (values.astype(np.float64) - values.max()) / temperature
+    cumulative = np.cumsum(np.exp(scaled)) / np.exp(scaled).sum()
+    edge = np.abs(cumulative - uniform).min() < 1e-5  # there, rounding may choose the neighbour
+    assert edge or drawn == reference.draw(values, temperature, uniform)
+    assert edge or drawn == np.searchsorted(cumulative, uniform, side="right")
+
+
+def test_draws_follow_the_distribution() -> None:
+    logits = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
+    uniforms = (np.arange(8000) + 0.5) / 8000
+    bits = np.empty(4, np.int32)
+    counts = np.bincount([cpu._draw(logits.copy(), np.float32(1), u, bits) for u in uniforms], minlength=4)
+    np.testing.assert_allclose(counts / 8000, [0.5, 0.25, 0.125, 0.125], atol=1e-3)
+
+
+def test_tanh_and_exp_are_as_exact_as_stated() -> None:
+    x = np.linspace(-12, 12, 20001).astype(np.float32)
+    gates = np.concatenate([x, np.full_like(x, 60)])  # a gate of sigmoid 1 leaves the tanh
+    cpu._gate(gates, len(x))
+    np.testing.assert_allclose(gates[: len(x)], np.tanh(x.astype(np.float64)), atol=5e-7)
+    x = np.linspace(-80, 0, 20001).astype(np.float32)
+    powers = x.copy()
+    cpu._exp(powers, np.empty(len(x), np.int32))
+    # the argument's own rounding, x log2(e) in float32, is most of this
+    np.testing.assert_allclose(powers, np.exp(x.astype(np.float64)), rtol=1e-5)
+
+
+def test_compiled_code_is_cached_on_disk(tmp_path: Path) -> None:
+    script = (
+        "import numpy as np\nfrom vqaudio.kernels import cpu\n"
+        "cpu._rectify(np.zeros(4, np.float32))\n"
+        "print('hits', sum(cpu._rectify.stats.cache_hits.values()))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    runs = [
+        subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert [run.stdout.strip() for run in runs] == ["hits 0", "hits 1"]

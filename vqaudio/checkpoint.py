@@ -1,0 +1,138 @@
+"""A model as a folder: ``config.json`` (kind, format version, configuration, training facts) and ``model.safetensors``.
+
+A training checkpoint has ``training.safetensors`` beside them (raw weights and the optimizer's state), for resuming only.
+Folders appear whole or not at all. No file is ever unpickled.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vqaudio.autoencoder import AudioVQVAE
+from vqaudio.config import AudioVQVAEConfig, model_from_mapping, model_to_mapping
+from vqaudio.errors import ModelError
+
+FORMAT_VERSION = 1
+CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
+
+
+def build(config: AudioVQVAEConfig) -> AudioVQVAE:
+    """A model of the configuration's kind with fresh weights."""
+    return AudioVQVAE(config)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside ``path`` that takes its place when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if path.exists():
+            retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(retired)
+            temporary.rename(path)
+            shutil.rmtree(retired)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_model(
+    folder: Path,
+    config: AudioVQVAEConfig,
+    state: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    training: Mapping[str, Tensor] | None = None,
+    half: bool = False,
+) -> None:
+    """Writes a model folder atomically.
+
+    Args:
+        folder: replaced if it exists.
+        config: the model's configuration.
+        state: the model's ``state_dict()``.
+        facts: what the training was (JSON types), for the model card and for resuming.
+        training: tensors that only a resumed run needs.
+        half: stores the weights in half precision, as the bundled models are.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    if half:
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+    document = {"format_version": FORMAT_VERSION, "model": model_to_mapping(config), "training": dict(facts)}
+    with atomic_folder(folder) as temporary:
+        (temporary / CONFIG_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        save_file(weights, temporary / WEIGHTS_FILE)
+        if training is not None:
+            save_file({name: t.detach().cpu().contiguous() for name, t in training.items()}, temporary / TRAINING_FILE)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """The parsed ``config.json`` of a model folder.
+
+    Raises:
+        ModelError: when the folder has none, or one of another format version.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: is not a model: it has no {CONFIG_FILE}; give a bundled name or a folder") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
+    if not isinstance(document, dict) or document.get("format_version") != FORMAT_VERSION:
+        raise ModelError(f"{path}: is not of model format {FORMAT_VERSION}; use the vqaudio version that wrote it")
+    return document
+
+
+def read_config(folder: Path) -> AudioVQVAEConfig:
+    """The configuration of the model in ``folder``."""
+    return model_from_mapping(read_document(folder).get("model"), f"{folder / CONFIG_FILE}: model")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, in float32 where they are stored in half precision."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
+    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
+
+
+def load_model(folder: Path) -> AudioVQVAE:
+    """The model in ``folder``, in evaluation mode and float32.
+
+    Raises:
+        ModelError: when files are missing or damaged, or do not fit each other.
+    """
+    model = build(read_config(folder))
+    try:
+        model.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE} ({first}); copy the model anew") from None
+    return model.eval()
+
+
+def fingerprint(folder: Path) -> bytes:
+    """SHA-256 (32 bytes) of what decides a stream's meaning: the model's configuration and its weights."""
+    digest = hashlib.sha256(json.dumps(model_to_mapping(read_config(folder)), sort_keys=True).encode())
+    try:
+        with open(folder / WEIGHTS_FILE, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise ModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error}); copy the model anew") from None
+    return digest.digest()

@@ -1,0 +1,383 @@
+"""Configuration: frozen dataclasses, validated when made, read from strict TOML or JSON.
+
+A model is one of the ``*Config`` classes below with a ``kind``; a training run is a :class:`RunConfig`. There are no class
+paths and nothing is executed: an unknown key, a wrong type or a bad value is a :class:`~vqaudio.errors.ConfigError` that
+names the field, the value and the remedy.
+"""
+
+import dataclasses
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+from vqaudio.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT")
+
+
+def _require(condition: bool, name: str, value: object, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} = {value!r} is not valid: {remedy}")
+
+
+def _positive(name: str, value: int | float) -> None:
+    _require(value > 0 and math.isfinite(value), name, value, "give a number above 0")
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """The codebook (VQ-VAE, section 3.1-3.2 and appendix A.1).
+
+    ``codebook_size`` is K, ``code_dim`` is D. ``commitment`` is the paper's beta. ``update`` is "ema" (appendix A.1) or
+    "gradient" (the second term of equation 3). A code whose running share of the tokens falls below
+    ``restart_share / K`` is moved onto a fresh encoder output, at most once in ``restart_every`` training steps.
+    """
+
+    codebook_size: int = 512
+    code_dim: int = 64
+    commitment: float = 0.25
+    update: str = "ema"
+    ema_decay: float = 0.99
+    restart_share: float = 0.1
+    restart_every: int = 20
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.codebook_size <= 65536, "codebook_size", self.codebook_size, "give 2 to 65536 codes")
+        _positive("code_dim", self.code_dim)
+        _positive("commitment", self.commitment)
+        _require(self.update in ("ema", "gradient"), "update", self.update, 'give "ema" or "gradient"')
+        _require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number between 0 and 1")
+        _require(0 <= self.restart_share < 1, "restart_share", self.restart_share, "give 0 (never) up to 1")
+        _require(self.restart_every >= 1, "restart_every", self.restart_every, "give a number of steps, 1 or more")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The strided encoder: convolutions of window 4 and stride 2 (section 4.2), then dilated residual blocks.
+
+    ``channels`` has one entry a strided layer, so the stride of the whole is ``2 ** len(channels)``. ``residual_dilations``
+    has one entry a residual block of kernel 3 at the code rate.
+    """
+
+    channels: tuple[int, ...] = (64, 96, 128, 192, 256, 256)
+    residual_dilations: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(1 <= len(self.channels) <= 12, "channels", self.channels, "give 1 to 12 strided layers")
+        for width in (*self.channels, *self.residual_dilations):
+            _positive("channels and residual_dilations", width)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a token."""
+        return int(2 ** len(self.channels))
+
+
+@dataclass(frozen=True)
+class ConditioningConfig:
+    """The non-causal stack from codes to the features that condition the decoder, at the code rate."""
+
+    channels: int = 192
+    residual_dilations: tuple[int, ...] = (1, 3, 9, 1, 3, 9)
+    features: int = 128
+
+    def __post_init__(self) -> None:
+        for value in (self.channels, self.features, *self.residual_dilations):
+            _positive("conditioning", value)
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """A causal stack of gated, dilated convolutions with residual and skip connections (van den Oord et al. 2016).
+
+    ``levels`` symbols in and out; ``features`` channels of local conditioning (0: none), each held for ``hop_length``
+    steps. ``dilations`` has one entry a layer.
+    """
+
+    levels: int = 256
+    residual: int = 64
+    skip: int = 64
+    hidden: int = 128
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128)
+    features: int = 128
+    hop_length: int = 64
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 symbols")
+        _require(len(self.dilations) >= 1, "dilations", self.dilations, "give one entry a layer")
+        for value in (self.residual, self.skip, self.hidden, self.hop_length, *self.dilations):
+            _positive("wavenet", value)
+        _require(self.features >= 0, "features", self.features, "give 0 (no conditioning) or more channels")
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of past symbols that a prediction sees."""
+        return 1 + sum(self.dilations)
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """One log-mel spectrogram that the training aid predicts: ``n_fft`` samples of window, ``n_mels`` bands."""
+
+    n_fft: int = 1024
+    n_mels: int = 80
+
+    def __post_init__(self) -> None:
+        _positive("n_fft", self.n_fft)
+        _positive("n_mels", self.n_mels)
+
+
+@dataclass(frozen=True)
+class AudioVQVAEConfig:
+    """Waveforms to tokens and back. The defaults are the paper's setting: 64x, K 512, beta 0.25.
+
+    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent). ``pre_emphasis`` a in
+    0..1 codes x[t] - a x[t-1], which whitens speech before mu-law and shapes the decoder's noise like speech after.
+    ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
+    While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
+    ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
+    ``temperature`` is the decoder's default when nothing else is asked for.
+    """
+
+    kind: typing.ClassVar[str] = "audio-vqvae"
+    sample_rate_hz: int = 16000
+    pre_emphasis: float = 0.0
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
+    decoder: WaveNetConfig = field(default_factory=WaveNetConfig)
+    mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
+    speakers: tuple[str, ...] = ()
+    decoder_window: int = 4096
+    history_noise: float = 0.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        hop, features = self.encoder.hop_length, self.conditioning.features
+        _require(1000 <= self.sample_rate_hz <= 768000, "sample_rate_hz", self.sample_rate_hz, "give 1000 to 768000")
+        _require(0 <= self.pre_emphasis < 1, "pre_emphasis", self.pre_emphasis, "give 0 up to 1")
+        _require(self.decoder.levels == 256, "decoder.levels", self.decoder.levels, "the decoder has 256 mu-law levels")
+        _require(
+            self.decoder.hop_length == hop,
+            "decoder.hop_length",
+            self.decoder.hop_length,
+            f"it must be the encoder's stride, {hop}",
+        )
+        _require(
+            self.decoder.features == features,
+            "decoder.features",
+            self.decoder.features,
+            f"it must be conditioning.features, {features}",
+        )
+        _require(
+            self.decoder_window > 0 and self.decoder_window % hop == 0,
+            "decoder_window",
+            self.decoder_window,
+            f"give a multiple of {hop} samples",
+        )
+        _require(0 <= self.history_noise <= 64, "history_noise", self.history_noise, "give 0 to 64 mu-law levels")
+        _positive("temperature", self.temperature)
+        _require(len(set(self.speakers)) == len(self.speakers), "speakers", self.speakers, "name each speaker once")
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One stretch of training: what learns, from which loss terms, how fast and for how long.
+
+    ``train`` lists the parts (top-level modules) that learn; the others are frozen, batch statistics included. ``objective``
+    weighs the model's loss terms; a term of weight 0 (or left out) is not computed. The learning rate rises linearly over
+    ``warmup_steps``, stays, and falls linearly to ``final_share`` of itself over the last ``decay_steps``.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    train: tuple[str, ...]
+    objective: tuple[tuple[str, float], ...]
+    batch_size: int = 8
+    crop_samples: int = 16384
+    warmup_steps: int = 100
+    decay_steps: int = 0
+    final_share: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "learning_rate", "batch_size", "crop_samples"):
+            _positive(name, getattr(self, name))
+        _require(bool(self.train), "train", self.train, "name at least one part that learns")
+        _require(bool(self.objective), "objective", self.objective, "give at least one loss term a weight")
+        for name in ("warmup_steps", "decay_steps"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give 0 or more steps")
+        _require(0 <= self.final_share <= 1, "final_share", self.final_share, "give a share, 0 to 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What the training loop does besides its phases. Intervals are in steps, except where the name says minutes."""
+
+    phases: tuple[PhaseConfig, ...]
+    seed: int = 0
+    precision: str = "bf16-mixed"
+    clip_norm: float = 1.0
+    weight_decay: float = 0.01
+    average_decay: float = 0.999
+    compile: bool = False
+    log_every: int = 50
+    validate_every: int = 1000
+    validation_crops: int = 32
+    sound_seconds: float = 2.0
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.phases), "phases", self.phases, "give at least one [[train.phases]] table")
+        _require(
+            self.precision in ("32-true", "bf16-mixed", "16-mixed"),
+            "precision",
+            self.precision,
+            'give "32-true", "bf16-mixed" or "16-mixed"',
+        )
+        for name in ("clip_norm", "log_every", "validate_every", "validation_crops", "checkpoint_minutes"):
+            _positive(name, getattr(self, name))
+        _require(0 <= self.average_decay < 1, "average_decay", self.average_decay, "give 0 (no averaging) up to 1")
+        _require(self.sound_seconds >= 0, "sound_seconds", self.sound_seconds, "give 0 (no sounds) or more seconds")
+        names = [phase.name for phase in self.phases]
+        _require(len(set(names)) == len(names), "phases", names, "give each phase its own name")
+
+
+MODEL_KINDS: dict[str, type[AudioVQVAEConfig]] = {AudioVQVAEConfig.kind: AudioVQVAEConfig}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole training run: a model and how it is trained."""
+
+    model: AudioVQVAEConfig
+    train: TrainConfig
+
+
+# ------------------------------------------------------------------------------------------------ reading and writing
+
+
+def _is_sequence_type(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is tuple
+
+
+def _convert(annotation: Any, value: Any, where: str) -> Any:
+    """Checks ``value`` against a field's annotation and converts lists to tuples and tables to dataclasses."""
+    if dataclasses.is_dataclass(annotation):
+        return from_mapping(typing.cast(type, annotation), value, where)
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        options = typing.get_args(annotation)
+        return next(_convert(option, value, where) for option in options if isinstance(value, option))
+    if _is_sequence_type(annotation):
+        return _convert_sequence(annotation, value, where)
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
+        raise ConfigError(f"{where} = {value!r} is not valid: give a value of type {annotation.__name__}")
+    return value
+
+
+def _convert_sequence(annotation: Any, value: Any, where: str) -> tuple[Any, ...]:
+    items = typing.get_args(annotation)
+    if isinstance(value, Mapping):  # a table stands for pairs: objective = {nll = 1.0}
+        value = [list(pair) for pair in value.items()]
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{where} = {value!r} is not valid: give a list")
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(_convert(items[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if len(items) != len(value):
+        raise ConfigError(f"{where} = {value!r} is not valid: give {len(items)} entries")
+    return tuple(_convert(item_type, item, where) for item_type, item in zip(items, value, strict=True))
+
+
+def from_mapping(cls: type[ConfigT], mapping: Any, where: str = "config") -> ConfigT:
+    """Makes a configuration of class ``cls`` from a table; ``where`` names the table in errors.
+
+    Raises:
+        ConfigError: for a key that ``cls`` does not have, a key that is missing, a wrong type or a bad value.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where} = {mapping!r} is not valid: give a table")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
+    unknown = sorted(set(mapping) - set(fields))
+    if unknown:
+        raise ConfigError(f"{where}.{unknown[0]} is not known: use one of {', '.join(fields)}")
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in mapping and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{where}.{missing[0]} is missing: add it")
+    values = {name: _convert(hints[name], value, f"{where}.{name}") for name, value in mapping.items()}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """The plain table (JSON types only) that :func:`from_mapping` reads back to an equal configuration."""
+    return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def model_from_mapping(mapping: Any, where: str = "model") -> AudioVQVAEConfig:
+    """Reads a model's table; its ``kind`` key says which class it is."""
+    if not isinstance(mapping, Mapping) or "kind" not in mapping:
+        raise ConfigError(f"{where}.kind is missing: give one of {', '.join(MODEL_KINDS)}")
+    kind = mapping["kind"]
+    if kind not in MODEL_KINDS:
+        raise ConfigError(f"{where}.kind = {kind!r} is not known: give one of {', '.join(MODEL_KINDS)}")
+    return from_mapping(MODEL_KINDS[kind], {key: value for key, value in mapping.items() if key != "kind"}, where)
+
+
+def model_to_mapping(config: AudioVQVAEConfig) -> dict[str, Any]:
+    """The table of a model, ``kind`` included."""
+    return {"kind": config.kind, **to_mapping(config)}
+
+
+def _override(table: dict[str, Any], assignment: str) -> None:
+    """Applies one ``key.path=value`` (value in TOML; list entries by number) to a table in place."""
+    path, separator, text = assignment.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {assignment!r} is not valid: write key.path=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *parents, last = path.strip().split(".")
+    node: Any = table
+    try:
+        for name in parents:
+            node = node[int(name)] if isinstance(node, list) else node.setdefault(name, {})
+        node[int(last) if isinstance(node, list) else last] = value
+    except (IndexError, ValueError, TypeError, AttributeError):
+        raise ConfigError(f"--set {assignment!r} is not valid: there is no such place in the configuration") from None
+
+
+def load_run(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Reads a run's TOML file and applies ``key.path=value`` overrides.
+
+    Raises:
+        ConfigError: when the file cannot be read or says something that is not valid.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}): give a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML ({error})") from None
+    for assignment in overrides:
+        _override(table, assignment)
+    unknown = sorted(set(table) - {"model", "train"})
+    if unknown:
+        raise ConfigError(f"{path}: [{unknown[0]}] is not known: use [model] and [train]")
+    model = model_from_mapping(table.get("model"), "model")
+    return RunConfig(model, from_mapping(TrainConfig, table.get("train", {}), "train"))

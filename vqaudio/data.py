@@ -1,0 +1,340 @@
+"""Corpora to shards, and shards to batches.
+
+``prepare`` packs a corpus of speech into memory-mapped 16-bit shards with checksums. A batch is a pure function of
+(seed, step): that is what makes a resumed run the same run, and several processes the same as one.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqaudio import audio
+from vqaudio.checkpoint import atomic_folder
+from vqaudio.errors import DataError, SoundError
+
+FORMAT_VERSION = 1
+INDEX_FILE = "index.json"
+SHARD_BYTES = 1 << 28
+LEVEL_JITTER_DB = 3.0  # crops are this much louder or softer at random, so that level errors do no harm
+SOUND_SUFFIXES = frozenset(f".{name}" for name in ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "w64", "caf"))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One sound file of a corpus and who speaks in it."""
+
+    path: Path
+    speaker: str
+
+
+# ------------------------------------------------------------------------------------------------------- corpora
+
+
+def _from_manifest(root: Path) -> list[Recording]:
+    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``; paths are relative to the folder."""
+    path = root / "manifest.tsv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
+    columns = header.split("\t")
+    missing = {"path", "speaker"} - set(columns)
+    if missing:
+        raise DataError(f"{path}: the header has no column {sorted(missing)[0]!r}; add it")
+    recordings = []
+    for number, row in enumerate(rows, start=2):
+        cells = row.split("\t")
+        if len(cells) < len(columns):
+            raise DataError(f"{path}, line {number}: has {len(cells)} cells for {len(columns)} columns; mend the line")
+        entry = dict(zip(columns, cells, strict=False))
+        recordings.append(Recording(root / entry["path"], entry["speaker"]))
+    return recordings
+
+
+def _from_librispeech(root: Path) -> list[Recording]:
+    from torchaudio.datasets import LIBRISPEECH
+
+    recordings = []
+    for subset in sorted(p.name for p in root.iterdir() if p.is_dir()):
+        try:
+            dataset = LIBRISPEECH(root.parent, url=subset, folder_in_archive=root.name)
+        except (RuntimeError, ValueError):
+            continue
+        for index in range(len(dataset)):
+            relative, _, _, speaker, _, _ = dataset.get_metadata(index)
+            recordings.append(Recording(root.parent / relative, str(speaker)))
+    return recordings
+
+
+def _from_ljspeech(root: Path) -> list[Recording]:
+    from torchaudio.datasets import LJSPEECH
+
+    dataset = LJSPEECH(root.parent, folder_in_archive=root.name)
+    return [Recording(Path(dataset.get_metadata(index)[0]), "LJ") for index in range(len(dataset))]
+
+
+def _from_vctk(root: Path) -> list[Recording]:
+    from torchaudio.datasets import VCTK_092
+
+    class Paths(VCTK_092):  # the class has no get_metadata: its loader is asked for the path in place of the sound
+        def _load_audio(self, file_path: str) -> tuple[Any, int]:
+            return file_path, 48000
+
+    recordings = []
+    dataset = Paths(str(root.parent), url=f"file:///{root.name}.zip")
+    for index in range(len(dataset)):
+        path, _, _, speaker, _ = dataset[index]
+        recordings.append(Recording(Path(str(path)), str(speaker)))
+    return recordings
+
+
+def _from_folder(root: Path) -> list[Recording]:
+    """Any folder of sound files: the speaker is the first sub-folder's name, or the folder's own."""
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES and p.is_file())
+    return [
+        Recording(path, relative.parts[0] if len((relative := path.relative_to(root)).parts) > 1 else root.name)
+        for path in files
+    ]
+
+
+def _reader_for(root: Path) -> Callable[[Path], list[Recording]]:
+    if (root / "manifest.tsv").is_file():
+        return _from_manifest
+    if (root / "metadata.csv").is_file() and (root / "wavs").is_dir():
+        return _from_ljspeech
+    if (root / "wav48_silence_trimmed").is_dir():
+        return _from_vctk
+    if any(root.glob("*/*/*/*.trans.txt")):
+        return _from_librispeech
+    return _from_folder
+
+
+def find_recordings(root: Path) -> list[Recording]:
+    """The recordings of a corpus: a folder with ``manifest.tsv``, a tree of LibriSpeech, VCTK 0.92 or LJSpeech as
+    published, or any folder of sound files (speaker = sub-folder).
+
+    Raises:
+        DataError: when the folder is missing or holds no recordings.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: is not a folder; give the folder of a corpus")
+    recordings = _reader_for(root)(root)
+    if not recordings:
+        raise DataError(f"{root}: holds no recordings; give a folder of sound files or one with manifest.tsv")
+    return recordings
+
+
+# -------------------------------------------------------------------------------------------------------- packing
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Where an utterance lies: ``length`` samples from ``offset`` of shard number ``shard``; ``gain`` normalises it."""
+
+    shard: int
+    offset: int
+    length: int
+    speaker: int
+    gain: float
+    validation: bool
+
+
+def _is_validation(name: str, share: float) -> bool:
+    """A pure function of the file's name, so that a corpus splits alike wherever it is packed."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") < share * 2**32
+
+
+def load_normalised(path: Path, sample_rate_hz: int) -> tuple[np.ndarray, float]:
+    """A file's channels averaged and resampled: ``[samples]`` float32, and the gain that normalises its level."""
+    with audio.SoundReader(path) as reader:
+        resampler = audio.StreamingResampler(reader.sample_rate_hz, sample_rate_hz)
+        parts = [resampler.push(block.mean(0, keepdims=True)) for block in reader.blocks(1 << 16)]
+        wave = np.concatenate([*parts, resampler.flush()], axis=1)
+    (level,) = audio.measure_level([wave], sample_rate_hz, 1)
+    return wave[0], level.gain
+
+
+class _ShardWriter:
+    """Appends 16-bit samples to numbered files of at most about ``SHARD_BYTES`` and checksums them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shards: list[dict[str, Any]] = []
+        self._pcm = bytearray()
+
+    def append(self, wave: np.ndarray) -> tuple[int, int]:
+        """Returns the shard's number and the offset in samples."""
+        if len(self._pcm) >= SHARD_BYTES:
+            self.flush()
+        offset = len(self._pcm) // 2
+        self._pcm += (wave.clip(-1, 1) * 32767).round().astype("<i2").tobytes()
+        return len(self.shards), offset
+
+    def flush(self) -> None:
+        if self._pcm:
+            name = f"shard-{len(self.shards):05d}.pcm"
+            (self.folder / name).write_bytes(self._pcm)
+            digest = hashlib.sha256(self._pcm).hexdigest()
+            self.shards.append({"file": name, "samples": len(self._pcm) // 2, "sha256": digest})
+            self._pcm = bytearray()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepare`` did. ``failed`` holds one line a file that could not be read."""
+
+    utterances: int
+    speakers: int
+    hours: float
+    failed: tuple[str, ...]
+
+
+def prepare(
+    root: Path,
+    folder: Path,
+    sample_rate_hz: int = 16000,
+    validation_share: float = 0.02,
+    progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
+) -> Prepared:
+    """Packs the corpus under ``root`` into the shard folder ``folder`` (written atomically, replaced if it exists).
+
+    ``progress`` may wrap the list of recordings to show how far it is. Files that cannot be read are left out and named.
+
+    Raises:
+        DataError: when there is nothing to pack.
+    """
+    recordings = find_recordings(root)
+    speakers = sorted({recording.speaker for recording in recordings})
+    utterances: list[Utterance] = []
+    failed: list[str] = []
+    with atomic_folder(folder) as temporary:
+        writer = _ShardWriter(temporary)
+        for recording in progress(recordings):
+            try:
+                wave, gain = load_normalised(recording.path, sample_rate_hz)
+            except SoundError as error:
+                failed.append(str(error))
+                continue
+            if len(wave) == 0:
+                continue
+            shard, offset = writer.append(wave)
+            name = os.path.relpath(recording.path, root)
+            held_out = _is_validation(name, validation_share)
+            speaker = speakers.index(recording.speaker)
+            utterances.append(Utterance(shard, offset, len(wave), speaker, gain, held_out))
+        writer.flush()
+        if not utterances:
+            raise DataError(f"{root}: none of its {len(recordings)} files could be read; first: {(failed or ['empty'])[0]}")
+        index = {
+            "format_version": FORMAT_VERSION,
+            "sample_rate_hz": sample_rate_hz,
+            "speakers": speakers,
+            "shards": writer.shards,
+            "utterances": [list(asdict(utterance).values()) for utterance in utterances],
+        }
+        (temporary / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
+    seconds = sum(utterance.length for utterance in utterances) / sample_rate_hz
+    return Prepared(len(utterances), len(speakers), seconds / 3600, tuple(failed))
+
+
+# -------------------------------------------------------------------------------------------------------- batches
+
+
+class AudioShards:
+    """A shard folder, memory-mapped. Batches hold ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens and checks the index; :meth:`verify` checks the contents.
+
+        Raises:
+            DataError: when the folder is not one of shards, or a shard is missing or cut.
+        """
+        index = self._read_index(folder)
+        self.folder = folder
+        self.sample_rate_hz: int = index["sample_rate_hz"]
+        self.speakers: tuple[str, ...] = tuple(index["speakers"])
+        self.checksums: dict[str, str] = {shard["file"]: shard["sha256"] for shard in index["shards"]}
+        self._utterances = [Utterance(*row) for row in index["utterances"]]
+        self._shards = [self._map(folder / shard["file"], shard["samples"]) for shard in index["shards"]]
+
+    @staticmethod
+    def _read_index(folder: Path) -> dict[str, Any]:
+        try:
+            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{folder}: has no {INDEX_FILE}; make it with 'vqaudio prepare SOURCE -o {folder}'") from None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); prepare the corpus anew") from None
+        if not isinstance(index, dict) or index.get("format_version") != FORMAT_VERSION:
+            raise DataError(f"{folder}: is not of shard format {FORMAT_VERSION}; prepare the corpus anew")
+        return index
+
+    @staticmethod
+    def _map(path: Path, samples: int) -> np.ndarray:
+        if not path.is_file() or path.stat().st_size != 2 * samples:
+            raise DataError(f"{path}: is missing or cut; prepare the corpus anew")
+        return np.memmap(path, dtype="<i2", mode="r")
+
+    def verify(self) -> None:
+        """Reads everything once and compares checksums.
+
+        Raises:
+            DataError: naming the shard whose bytes changed.
+        """
+        for name, expected in self.checksums.items():
+            with open(self.folder / name, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                    raise DataError(f"{self.folder / name}: its checksum is wrong; prepare the corpus anew")
+
+    @property
+    def checksum(self) -> str:
+        """One digest that stands for the data, kept in a run's facts."""
+        return hashlib.sha256("".join(self.checksums.values()).encode()).hexdigest()
+
+    def hours(self, validation: bool = False) -> float:
+        """Hours of sound in the training or validation part."""
+        samples = sum(u.length for u in self._utterances if u.validation == validation)
+        return samples / self.sample_rate_hz / 3600
+
+    def batch(self, seed: int, step: int, rows: slice, batch_size: int, crop_samples: int) -> dict[str, Tensor]:
+        """Rows ``rows`` of training batch number ``step``: random crops, each utterance as likely as it is long."""
+        rng = np.random.default_rng([seed, step])
+        picks = self._draw(rng, self._part(False), batch_size)
+        places, jitter = rng.random(batch_size), rng.uniform(-LEVEL_JITTER_DB, LEVEL_JITTER_DB, batch_size)
+        gains = 10 ** (jitter / 20)
+        drawn = list(zip(picks, places, gains, strict=True))[rows]
+        return self._stack([(self._crop(u, place, crop_samples) * gain, u.speaker) for u, place, gain in drawn])
+
+    def validation_batches(self, crops: int, batch_size: int, crop_samples: int) -> Iterator[dict[str, Tensor]]:
+        """The same ``crops`` crops of the validation part at each call, as batches of ``batch_size``."""
+        rng = np.random.default_rng(0)
+        picks = self._draw(rng, self._part(True), crops)
+        rows = [(self._crop(u, place, crop_samples), u.speaker) for u, place in zip(picks, rng.random(crops), strict=True)]
+        for first in range(0, crops, batch_size):
+            yield self._stack(rows[first : first + batch_size])
+
+    def _part(self, validation: bool) -> list[Utterance]:
+        """The utterances of a part; all of them where the corpus is too small to have held any out."""
+        return [u for u in self._utterances if u.validation == validation] or self._utterances
+
+    @staticmethod
+    def _draw(rng: np.random.Generator, part: list[Utterance], count: int) -> list[Utterance]:
+        ends = np.cumsum([u.length for u in part])
+        return [part[i] for i in np.searchsorted(ends, rng.integers(0, ends[-1], count), side="right")]
+
+    def _crop(self, utterance: Utterance, place: float, length: int) -> np.ndarray:
+        """``length`` samples from the share ``place`` (0..1) of the utterance; a short one is padded with silence."""
+        first = utterance.offset + int(place * max(0, utterance.length - length + 1))
+        end = min(first + length, utterance.offset + utterance.length)
+        crop = self._shards[utterance.shard][first:end].astype(np.float32) * (utterance.gain / 32768)
+        return np.pad(crop, (0, length - len(crop)))
+
+    @staticmethod
+    def _stack(rows: list[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
+        waves, speakers = zip(*rows, strict=True)
+        return {"wave": torch.from_numpy(np.stack(waves).astype(np.float32)), "speaker": torch.tensor(speakers)}

@@ -1,0 +1,86 @@
+"""The slow, obvious WaveNet sampler that defines what every faster kernel must compute.
+
+One step, from the symbol before it: embed it; let each layer look at its input now and ``dilation`` steps ago; add up the
+skips; turn them into logits; draw. Layers remember zeros from before the first step.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+class Weights(NamedTuple):
+    """A WaveNet's weights as float32 arrays, each product written ``row @ matrix``.
+
+    Shapes, with L layers, R residual, S skip and H hidden channels, K levels:
+        embedding ``[K + 1, R]``; past, now ``[L, R, 2R]``, whose outputs are R signals and R gates; out ``[L, R, R + S]``
+        and out_bias ``[L, R + S]``, residual first; hidden ``[S, H]``, hidden_bias ``[H]``; logits ``[H, K]``,
+        logits_bias ``[K]``; dilations int64 ``[L]``.
+    The taps' bias and the local conditioning reach a kernel together, as ``conditions[frames, L, 2R]``.
+    """
+
+    embedding: Floats
+    past: Floats
+    now: Floats
+    out: Floats
+    out_bias: Floats
+    hidden: Floats
+    hidden_bias: Floats
+    logits: Floats
+    logits_bias: Floats
+    dilations: Integers
+
+
+def draw(logits: npt.NDArray[np.floating], temperature: float, uniform: float) -> int:
+    """The first symbol whose cumulative probability under ``softmax(logits / temperature)`` exceeds ``uniform`` (0..1)."""
+    scaled = (logits.astype(np.float64) - logits.max()) / temperature
+    cumulative = np.cumsum(np.exp(scaled))
+    return int(min(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"), len(logits) - 1))
+
+
+class Kernel:
+    """One stream: its weights and what it remembers."""
+
+    def __init__(self, weights: Weights, first_symbol: int) -> None:
+        """``first_symbol`` (0..K) is taken to come before the first step."""
+        self.weights = weights
+        self.symbol = first_symbol
+        residual = weights.embedding.shape[1]
+        self.inputs = [[np.zeros(residual, np.float32)] * int(dilation) for dilation in weights.dilations]
+
+    def step(self, condition: Floats) -> Floats:
+        """Logits ``[K]`` of the next symbol, given the one before it and ``condition[L, 2R]``; remembers the inputs."""
+        w = self.weights
+        residual = w.embedding.shape[1]
+        x = w.embedding[self.symbol]
+        skips = np.zeros(w.hidden.shape[0], np.float32)
+        for layer, memory in enumerate(self.inputs):
+            gates = condition[layer] + memory.pop(0) @ w.past[layer] + x @ w.now[layer]
+            memory.append(x)
+            out = np.tanh(gates[:residual]) / (1 + np.exp(-gates[residual:])) @ w.out[layer] + w.out_bias[layer]
+            x = x + out[:residual]
+            skips = skips + out[residual:]
+        hidden = np.maximum(np.maximum(skips, 0) @ w.hidden + w.hidden_bias, 0)
+        logits: Floats = hidden @ w.logits + w.logits_bias
+        return logits
+
+    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, temperature: float) -> Integers:
+        """Draws ``symbols[frames * hop_length]`` with one uniform number each; frame i conditions ``hop_length`` steps."""
+        symbols = np.empty(len(conditions) * hop_length, np.int64)
+        for t, uniform in enumerate(uniforms):
+            self.symbol = draw(self.step(conditions[t // hop_length]), temperature, uniform)
+            symbols[t] = self.symbol
+        return symbols
+
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+        """Logits ``[T, K]`` of each step when the stream is made to go through ``symbols[T]``."""
+        logits = []
+        for t, symbol in enumerate(symbols):
+            logits.append(self.step(conditions[t // hop_length]))
+            self.symbol = int(symbol)
+        return np.stack(logits)

@@ -1,0 +1,378 @@
+"""One loop for every trainable: phases, averaged weights, checkpoints, exact resumption, one process or many.
+
+The loop knows a model only as a :class:`~vqaudio.autoencoder.Trainable`. Batches are pure functions of the step, and every
+step seeds its own random numbers, so a killed run that is resumed goes through the same losses as an unbroken one.
+"""
+
+import copy
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from vqaudio import checkpoint
+from vqaudio.autoencoder import Trainable
+from vqaudio.config import PhaseConfig, RunConfig, model_to_mapping, to_mapping
+from vqaudio.data import AudioShards
+from vqaudio.errors import ConfigError, DataError, ModelError
+
+KEPT_CHECKPOINTS = 2
+CHECKPOINTS, FINISHED_MODEL, LOG_FILE = "checkpoints", "model", "log.jsonl"
+
+
+@dataclass
+class RunState:
+    """Where a run stands. ``step`` counts over all phases and names the next batch; ``phase_step`` within the phase."""
+
+    step: int = 0
+    phase: int = 0
+    phase_step: int = 0
+    samples_seen: int = 0
+    seconds: float = 0.0
+    interval: int = 0  # steps since the last logged one
+    totals: dict[str, float] = field(default_factory=dict)  # sums of the metrics over those steps
+
+
+class Observer(Protocol):
+    """Hears how training goes; the command line's progress bar is one."""
+
+    def on_step(self, state: RunState, phase: PhaseConfig) -> None:
+        """After each step."""
+
+    def on_log(self, line: dict[str, Any]) -> None:
+        """After each logged or validated interval."""
+
+
+def learning_rate(phase: PhaseConfig, step: int) -> float:
+    """The rate of step ``step`` (from 0) of a phase: a linear rise, a plateau, a linear fall."""
+    rate = phase.learning_rate * min(1.0, (step + 1) / max(1, phase.warmup_steps))
+    remaining = (phase.steps - step) / max(1, phase.decay_steps)
+    return rate * (phase.final_share + (1 - phase.final_share) * min(1.0, remaining))
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A Fabric for this process; under torchrun, one of as many processes as it started."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # parts that a phase freezes take no part in the backward pass, which DDP must be told
+    strategy = DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto"
+    return Fabric(
+        accelerator=device, devices=local, num_nodes=processes // local, strategy=strategy, precision=cast(Any, precision)
+    )
+
+
+def train(
+    config: RunConfig,
+    shards: AudioShards,
+    folder: Path,
+    resume: bool = False,
+    device: str = "auto",
+    observer: Observer | None = None,
+) -> Path:
+    """Trains ``config.model`` on ``shards`` in the run folder ``folder`` and returns the folder of the finished model.
+
+    Args:
+        config: the model and its training.
+        shards: the data; its sample rate and, where the model has speakers, its speakers must be the model's.
+        folder: gets ``checkpoints/``, ``log.jsonl``, TensorBoard's events and, at the end, ``model/``.
+        resume: goes on from the newest checkpoint; without it a folder with checkpoints is refused.
+        device: "auto", "cpu" or "cuda".
+        observer: hears of each step in the first process.
+
+    Raises:
+        ConfigError: when configuration and data do not fit.
+        DataError: when the folder already holds a run and ``resume`` is not set.
+        ModelError: when the newest checkpoint is damaged.
+    """
+    _check(config, shards)
+    newest = _newest_checkpoint(folder)
+    if newest and not resume:
+        raise DataError(f"{folder}: already holds a run; add --resume to go on with it, or give another folder")
+    fabric = make_fabric(device, config.train.precision)
+    fabric.launch()
+    return _Run(config, shards, folder, fabric, observer).go(newest)
+
+
+def _check(config: RunConfig, shards: AudioShards) -> None:
+    model = config.model
+    if model.sample_rate_hz != shards.sample_rate_hz:
+        raise ConfigError(
+            f"model.sample_rate_hz = {model.sample_rate_hz} is not the data's {shards.sample_rate_hz}: prepare it anew"
+        )
+    if model.speakers and model.speakers != shards.speakers:
+        raise ConfigError("model.speakers are not the data's: leave them out to take the data's")
+    for phase in config.train.phases:
+        if phase.crop_samples % model.encoder.hop_length:
+            hop = model.encoder.hop_length
+            raise ConfigError(f"{phase.name}.crop_samples = {phase.crop_samples} is not valid: give a multiple of {hop}")
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    found = sorted(path for path in (folder / CHECKPOINTS).glob("[0-9]*") if path.is_dir())
+    return found[-1] if found else None
+
+
+@contextmanager
+def _deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Lets Ctrl-C and SIGTERM end the run after the step in progress; yields "was one received?"."""
+    received: list[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, _: received.append(number)) for number in handled]
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in zip(handled, previous, strict=True):
+            signal.signal(number, handler)
+
+
+class _Run:
+    """One process's part in a training run."""
+
+    def __init__(
+        self, config: RunConfig, shards: AudioShards, folder: Path, fabric: Fabric, observer: Observer | None
+    ) -> None:
+        self.config, self.shards, self.folder, self.fabric = config, shards, folder, fabric
+        self.observer = observer if fabric.is_global_zero else None
+        torch.manual_seed(config.train.seed)
+        self.model = checkpoint.build(config.model).to(fabric.device)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if config.train.compile:
+            self.model.decoder.compile()
+        self.state = RunState()
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.saved_at = time.monotonic()
+        self.writer: SummaryWriter | None = None
+
+    @property
+    def trainable(self) -> Trainable:
+        return self.model
+
+    def go(self, newest: Path | None) -> Path:
+        optimizer_state = self._restore(newest) if newest else None
+        if self.fabric.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._trim_log()
+            self.writer = SummaryWriter(str(self.folder), purge_step=self.state.step)
+        with _deferred_signals() as interrupted:
+            while self.state.phase < len(self.config.train.phases):
+                self._run_phase(optimizer_state, interrupted)
+                optimizer_state = None
+                if interrupted():
+                    self._save()
+                    raise KeyboardInterrupt
+        self._save()
+        return self._finish()
+
+    # ---------------------------------------------------------------------------------------------- the phases
+
+    def _run_phase(self, optimizer_state: dict[str, Tensor] | None, interrupted: Callable[[], bool]) -> None:
+        phase = self.config.train.phases[self.state.phase]
+        if phase.batch_size % self.fabric.world_size:
+            raise ConfigError(f"{phase.name}.batch_size = {phase.batch_size}: give a multiple of {self.fabric.world_size}")
+        parameters = self._choose_parts(phase)
+        optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, weight_decay=self.config.train.weight_decay)
+        if optimizer_state:
+            _load_optimizer(optimizer, optimizer_state)
+        wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
+        wrapped.mark_forward_method("loss")
+        while self.state.phase_step < phase.steps and not interrupted():
+            self._step(phase, wrapped)
+        if self.state.phase_step >= phase.steps:
+            self.state.phase += 1
+            self.state.phase_step = 0
+
+    def _choose_parts(self, phase: PhaseConfig) -> list[nn.Parameter]:
+        """Freezes all parts but the phase's own, batch statistics and codebook averages included."""
+        parts = dict(self.model.named_children())
+        unknown = sorted(set(phase.train) - set(parts))
+        if unknown:
+            raise ConfigError(f"{phase.name}.train: there is no part {unknown[0]!r}: use {', '.join(sorted(parts))}")
+        self.model.eval().requires_grad_(False)
+        for name in phase.train:
+            parts[name].train().requires_grad_(True)
+        self.model.training = True  # the whole trains; which parts follow is said above
+        self.trainable.set_objective(dict(phase.objective))
+        self.averaged.set_objective(dict(phase.objective))
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _step(self, phase: PhaseConfig, wrapped: Any) -> None:
+        started = time.monotonic()
+        train, state = self.config.train, self.state
+        assert self.optimizer is not None
+        torch.manual_seed(train.seed * 1_000_003 + state.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(phase, state.phase_step)
+        loss = wrapped.loss(self._batch(phase))
+        self.fabric.backward(loss.total)
+        norm = self.fabric.clip_gradients(wrapped, self.optimizer, max_norm=train.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._average()
+        metrics = {"loss": loss.total.detach(), **loss.metrics, "gradient_norm": cast(Tensor, norm)}
+        for name, value in metrics.items():
+            state.totals[name] = state.totals.get(name, 0.0) + float(value)
+        state.interval += 1
+        state.step += 1
+        state.phase_step += 1
+        state.samples_seen += phase.batch_size * phase.crop_samples
+        state.seconds += time.monotonic() - started
+        self._after_step(phase)
+
+    def _batch(self, phase: PhaseConfig) -> dict[str, Tensor]:
+        share = phase.batch_size // self.fabric.world_size
+        rows = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
+        batch = self.shards.batch(self.config.train.seed, self.state.step, rows, phase.batch_size, phase.crop_samples)
+        return cast(dict[str, Tensor], self.fabric.to_device(batch))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Moves the averaged weights; early steps weigh more, so that the average does not start from noise."""
+        decay = min(self.config.train.average_decay, (1 + self.state.phase_step) / (10 + self.state.phase_step))
+        for mine, theirs in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+            if theirs.requires_grad:
+                mine.lerp_(theirs, 1 - decay)
+        for mine, theirs in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+    def _after_step(self, phase: PhaseConfig) -> None:
+        train, state = self.config.train, self.state
+        if self.observer:
+            self.observer.on_step(state, phase)
+        last = state.phase_step == phase.steps
+        if state.step % train.log_every == 0 or last:
+            self._log(phase)
+        if state.step % train.validate_every == 0 or last:
+            self._validate(phase)
+        if time.monotonic() - self.saved_at > 60 * train.checkpoint_minutes:
+            self._save()
+
+    # --------------------------------------------------------------------------------------- logging, validation
+
+    def _log(self, phase: PhaseConfig) -> None:
+        state = self.state
+        means = self.fabric.all_reduce({name: torch.tensor(total) for name, total in state.totals.items()})
+        values = {name: float(mean) / state.interval for name, mean in cast(dict[str, Tensor], means).items()}
+        values["learning_rate"] = learning_rate(phase, state.phase_step - 1)
+        values["samples_per_second"] = state.samples_seen / max(state.seconds, 1e-9)
+        state.totals, state.interval = {}, 0
+        self._write("train", phase, values)
+
+    @torch.no_grad()
+    def _validate(self, phase: PhaseConfig) -> None:
+        """Figures of the averaged model over the whole validation pass, codes used among them."""
+        if not self.fabric.is_global_zero:
+            return
+        totals: dict[str, float] = {}
+        counts = torch.zeros(self.config.model.quantizer.codebook_size)
+        batches = 0
+        for batch in self.shards.validation_batches(
+            self.config.train.validation_crops, phase.batch_size, phase.crop_samples
+        ):
+            with self.fabric.autocast():
+                probe = self.averaged.probe(cast(dict[str, Tensor], self.fabric.to_device(batch)))
+            for name, value in probe.metrics.items():
+                totals[name] = totals.get(name, 0.0) + float(value)
+            counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
+            batches += 1
+        values = {name: total / batches for name, total in totals.items()}
+        share = counts / counts.sum()
+        values["codes_used"] = float((counts > 0).sum())
+        values["code_entropy_bits"] = float(-torch.xlogy(share, share).sum() / math.log(2))
+        self._write("validation", phase, values)
+
+    def _write(self, part: str, phase: PhaseConfig, values: dict[str, float]) -> None:
+        if self.writer is None:
+            return
+        line = {"step": self.state.step, "phase": phase.name, "part": part, **values}
+        with open(self.folder / LOG_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in values.items():
+            self.writer.add_scalar(f"{part}/{name}", value, self.state.step)
+        if self.observer:
+            self.observer.on_log(line)
+
+    def _trim_log(self) -> None:
+        """Drops the lines of steps that a resumed run will go through again."""
+        path = self.folder / LOG_FILE
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.state.step]
+            path.write_text("".join(kept), encoding="utf-8")
+
+    # ----------------------------------------------------------------------------------------------- checkpoints
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            **asdict(self.state),
+            "hours_of_sound": self.state.samples_seen / self.shards.sample_rate_hz / 3600,
+            "data_sha256": self.shards.checksum,
+            "train": to_mapping(self.config.train),
+        }
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.fabric.is_global_zero:
+            return
+        training = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.optimizer is not None:
+            training |= {f"optimizer.{name}": tensor for name, tensor in _flat_state(self.optimizer).items()}
+        folder = self.folder / CHECKPOINTS
+        name = f"{self.state.step:09d}"
+        checkpoint.save_model(folder / name, self.config.model, self.averaged.state_dict(), self._facts(), training)
+        for old in sorted(folder.glob("[0-9]*"))[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+
+    def _restore(self, folder: Path) -> dict[str, Tensor]:
+        """Puts the weights and the state of a checkpoint in place and returns the optimizer's tensors."""
+        document = checkpoint.read_document(folder)
+        if document["model"] != model_to_mapping(self.config.model):
+            raise ConfigError(f"{folder}: is of another model configuration; resume with the TOML that began the run")
+        names = {f.name for f in fields(RunState)}
+        self.state = RunState(**{name: value for name, value in document["training"].items() if name in names})
+        tensors = checkpoint.read_tensors(folder / checkpoint.TRAINING_FILE)
+        self.model.load_state_dict(_with_prefix(tensors, "model."))
+        self.averaged.load_state_dict(checkpoint.read_tensors(folder / checkpoint.WEIGHTS_FILE))
+        return _with_prefix(tensors, "optimizer.") if self.state.phase_step else {}
+
+    def _finish(self) -> Path:
+        finished = self.folder / FINISHED_MODEL
+        if self.writer is not None:
+            checkpoint.save_model(finished, self.config.model, self.averaged.state_dict(), self._facts())
+            self.writer.close()
+        self.fabric.barrier()
+        return finished
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's tensors by "parameter number.name": no pickle is needed to keep them."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": torch.as_tensor(value) for number, values in state.items() for name, value in values.items()}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    document = optimizer.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = tensor
+    try:
+        optimizer.load_state_dict({**document, "state": state})
+    except (ValueError, KeyError) as error:
+        raise ModelError(f"the checkpoint's optimizer does not fit the phase ({error}): leave its parts as they were") from None
