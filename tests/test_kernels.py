@@ -1,5 +1,6 @@
 """Every kernel computes what the reference computes, and the reference computes what the network does."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from vqaudio import sample
 from vqaudio.config import WaveNetConfig
-from vqaudio.kernels import cpu, reference
+from vqaudio.kernels import cpu, cpu_many, reference
+from vqaudio.kernels.reference import Draw
 from vqaudio.wavenet import WaveNet
 
 KERNELS = [reference.Kernel, cpu.Kernel]
@@ -22,7 +24,9 @@ CONFIGS = {
     "small": WaveNetConfig(
         levels=32, residual=16, skip=24, hidden=20, dilations=(1, 2, 4, 8, 1, 2), features=6, hop_length=HOP
     ),
-    "odd sizes": WaveNetConfig(levels=11, residual=5, skip=3, hidden=7, dilations=(3, 1, 5), features=2, hop_length=HOP),
+    "odd sizes": WaveNetConfig(
+        levels=11, residual=5, skip=3, hidden=7, dilations=(3, 1, 5), features=2, hop_length=HOP
+    ),
     "prior, no features": WaveNetConfig(
         levels=17, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=HOP
     ),
@@ -65,20 +69,19 @@ def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: type,
 def test_the_kernel_picks_the_symbols_of_the_reference(network: WaveNet) -> None:
     features, _, uniforms = inputs(network, frames=25)
     conditions = sample.Conditioner(network)(features)
-    for temperature in (0.3, 1.0, 3.0):
-        drawn = [k(sample.export(network), 0).generate(conditions, HOP, uniforms, temperature) for k in KERNELS]
+    for rule in (Draw(0.3), Draw(1.0), Draw(3.0), Draw(1.0, top_p=0.6), Draw(2.0, top_p=0.95)):
+        drawn = [k(sample.export(network), 0).generate(conditions, HOP, uniforms, rule) for k in KERNELS]
         np.testing.assert_array_equal(drawn[0], drawn[1])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_blocks_do_not_matter(network: WaveNet, kernel: type) -> None:
-    features, symbols, uniforms = inputs(network, frames=14)
+    features, _, uniforms = inputs(network, frames=14)
     conditions = sample.Conditioner(network)(features)
-    whole = kernel(sample.export(network), 0).generate(conditions, HOP, uniforms, 1.0)
+    whole = kernel(sample.export(network), 0).generate(conditions, HOP, uniforms, Draw())
     stream, cuts = kernel(sample.export(network), 0), [0, 1, 1, 6, 14]
     parts = [
-        stream.generate(conditions[a:b], HOP, uniforms[a * HOP : b * HOP], 1.0)
-        for a, b in zip(cuts, cuts[1:], strict=False)
+        stream.generate(conditions[a:b], HOP, uniforms[a * HOP : b * HOP], Draw()) for a, b in itertools.pairwise(cuts)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -87,8 +90,8 @@ def test_streams_share_no_state(network: WaveNet) -> None:
     features, _, uniforms = inputs(network, frames=6)
     conditions, weights = sample.Conditioner(network)(features), sample.export(network)
     one, other = cpu.Kernel(weights, 0), cpu.Kernel(weights, 0)
-    first = one.generate(conditions, HOP, uniforms, 1.0)
-    np.testing.assert_array_equal(other.generate(conditions, HOP, uniforms, 1.0), first)
+    first = one.generate(conditions, HOP, uniforms, Draw())
+    np.testing.assert_array_equal(other.generate(conditions, HOP, uniforms, Draw()), first)
 
 
 @given(
@@ -99,11 +102,11 @@ def test_streams_share_no_state(network: WaveNet) -> None:
 @settings(max_examples=200, deadline=None)
 def test_draw_follows_the_definition(logits: list[float], temperature: float, uniform: float) -> None:
     values = np.array(logits, np.float32)
-    drawn = cpu._draw(values.copy(), np.float32(1 / temperature), uniform, np.empty(len(values), np.int32))
+    drawn = cpu._draw(values.copy(), np.float32(1 / temperature), 1.0, uniform, np.empty(len(values), np.int32))
     scaled = (values.astype(np.float64) - values.max()) / temperature
     cumulative = np.cumsum(np.exp(scaled)) / np.exp(scaled).sum()
     edge = np.abs(cumulative - uniform).min() < 1e-5  # there, rounding may choose the neighbour
-    assert edge or drawn == reference.draw(values, temperature, uniform)
+    assert edge or drawn == reference.draw(values, Draw(temperature), uniform)
     assert edge or drawn == np.searchsorted(cumulative, uniform, side="right")
 
 
@@ -111,8 +114,19 @@ def test_draws_follow_the_distribution() -> None:
     logits = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
     uniforms = (np.arange(8000) + 0.5) / 8000
     bits = np.empty(4, np.int32)
-    counts = np.bincount([cpu._draw(logits.copy(), np.float32(1), u, bits) for u in uniforms], minlength=4)
+    counts = np.bincount([cpu._draw(logits.copy(), np.float32(1), 1.0, u, bits) for u in uniforms], minlength=4)
     np.testing.assert_allclose(counts / 8000, [0.5, 0.25, 0.125, 0.125], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"), [(1e-9, {1}), (0.5, {1}), (0.51, {1, 0}), (0.76, {0, 1, 2, 3}), (1.0, {0, 1, 2, 3})]
+)
+def test_top_p_keeps_the_likeliest(top_p: float, kept: set[int]) -> None:
+    logits = np.log(np.array([0.25, 0.5, 0.125, 0.125], np.float32))  # the last two tie: both or none
+    bits = np.empty(4, np.int32)
+    uniforms = np.linspace(0, 0.999, 200)
+    assert {reference.draw(logits, Draw(1.0, top_p), u) for u in uniforms} == kept
+    assert {cpu._draw(logits.copy(), np.float32(1), top_p, u, bits) for u in uniforms} == kept
 
 
 def test_tanh_and_exp_are_as_exact_as_stated() -> None:
@@ -139,3 +153,31 @@ def test_compiled_code_is_cached_on_disk(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert [run.stdout.strip() for run in runs] == ["hits 0", "hits 1"]
+
+
+def side_by_side(network: WaveNet, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Conditions ``[frames, L, 2R, streams]``, symbols and uniforms ``[T, streams]`` of five different streams."""
+    conditioner = sample.Conditioner(network)
+    drawn = [inputs(network, frames, seed) for seed in range(5)]
+    conditions, symbols, uniforms = zip(*((conditioner(f), s, u) for f, s, u in drawn), strict=True)
+    return np.stack(conditions, -1), np.stack(symbols, -1), np.stack(uniforms, -1)
+
+
+def test_many_streams_have_the_logits_of_the_teacher_forced_forward(network: WaveNet) -> None:
+    conditions, symbols, _ = side_by_side(network, frames=9)
+    logits = cpu_many.Kernel(sample.export(network), 3, streams=5).score(conditions, HOP, symbols)
+    for stream in range(5):
+        features, own, _ = inputs(network, frames=9, seed=stream)
+        np.testing.assert_allclose(logits[..., stream], teacher_forced(network, features, own, 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", [Draw(), Draw(0.5), Draw(1.5, top_p=0.7)])
+def test_many_streams_draw_what_each_draws_alone(network: WaveNet, rule: Draw) -> None:
+    conditions, _, uniforms = side_by_side(network, frames=12)
+    weights = sample.export(network)
+    together = cpu_many.Kernel(weights, 0, streams=5)
+    first = together.generate(conditions[:5], HOP, uniforms[: 5 * HOP], rule)
+    drawn = np.concatenate([first, together.generate(conditions[5:], HOP, uniforms[5 * HOP :], rule)])
+    for stream in range(5):
+        alone = reference.Kernel(weights, 0).generate(conditions[..., stream], HOP, uniforms[:, stream], rule)
+        np.testing.assert_array_equal(drawn[:, stream], alone)

@@ -4,6 +4,8 @@ The definitions stand in the order of the paper's figure 1: encoder, codebook (q
 conditioning features, the decoder (wavenet.py), the whole.
 """
 
+import itertools
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -14,11 +16,13 @@ from torch.nn import functional as F
 from vqaudio import audio
 from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig
 from vqaudio.errors import ConfigError
+from vqaudio.prior import WaveNetPrior
 from vqaudio.quantize import VectorQuantizer
 from vqaudio.wavenet import WaveNet
 
 ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
 MEL_FLOOR = -3.0  # log magnitude under which the training aid hears nothing: about the noise of a quiet room
+NATS_PER_BIT = math.log(2)
 Batch = Mapping[str, Tensor]
 
 
@@ -58,7 +62,7 @@ def _keep_scale(conv: nn.Conv1d) -> nn.Conv1d:
 
 
 class ResidualBlock(nn.Module):
-    """ReLU, dilated convolution of kernel 3, ReLU, convolution of kernel 1, added to the input. ``[B, C, T]``."""
+    """ReLU, dilated convolution of kernel 3, ReLU, convolution of kernel 1, added to the input."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -66,14 +70,15 @@ class ResidualBlock(nn.Module):
         self.pointwise = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, T]`` to the same shape."""
         return x + self.pointwise(torch.relu(self.dilated(torch.relu(x))))
 
 
 class AudioEncoder(nn.Module):
     """``z_e(x)``: a waveform ``[B, T]`` to vectors ``[B, D, T / hop_length]``; T must be a multiple of the hop.
 
-    Each vector has mean 0 and variance 1: with its scale held, the encoder can neither shrink away from the codebook nor
-    outrun it.
+    Each vector has mean 0 and variance 1: with its scale held, the encoder can neither shrink away from the codebook
+    nor outrun it.
     """
 
     def __init__(self, config: EncoderConfig, code_dim: int) -> None:
@@ -81,19 +86,19 @@ class AudioEncoder(nn.Module):
         self.config = config
         widths = (1, *config.channels)
         self.strided = nn.ModuleList(
-            _keep_scale(nn.Conv1d(narrow, wide, 4, stride=2, padding=1))
-            for narrow, wide in zip(widths, widths[1:], strict=False)
+            _keep_scale(nn.Conv1d(narrow, wide, 4, stride=2, padding=1)) for narrow, wide in itertools.pairwise(widths)
         )
         self.blocks = nn.ModuleList(ResidualBlock(widths[-1], dilation) for dilation in config.residual_dilations)
         self.out = _keep_scale(nn.Conv1d(widths[-1], code_dim, 1))
 
     @property
     def context_tokens(self) -> int:
-        """Tokens on either side whose samples can change a token; one more than needed, so that edges are never seen."""
-        strided = 3  # window 4 at each of the strides 1, 2, 4, ... reaches under 1.5 hops to either side
+        """Tokens on either side whose samples can change a token, and then some, so that edges are never seen."""
+        strided = 3  # window 4 at each of the strides 1, 2, 4, ... reaches under one hop to either side of its own
         return strided + sum(self.config.residual_dilations)
 
     def forward(self, wave: Tensor) -> Tensor:
+        """``[B, T]`` to ``[B, D, T / hop_length]``."""
         x = ENCODER_GAIN * wave[:, None]
         for index, layer in enumerate(self.strided):
             x = layer(torch.relu(x) if index else x)
@@ -119,6 +124,7 @@ class ConditioningStack(nn.Module):
         return 1 + sum(self.config.residual_dilations)
 
     def forward(self, z_q: Tensor) -> Tensor:
+        """``[B, D, frames]`` to ``[B, F, frames]``."""
         x = self.into(z_q)
         for block in self.blocks:
             x = block(x)
@@ -128,9 +134,10 @@ class ConditioningStack(nn.Module):
 
 class AudioVQVAE(nn.Module):
     """Speech to tokens to speech. Loss terms (equation 3): ``nll`` (nats a sample, through the WaveNet), ``codebook``
-    (the quantizer's terms) and ``mel`` (the training aid: log-mel spectra from the conditioning features)."""
+    (the quantizer's terms), ``mel`` (the training aid: log-mel spectra from the conditioning features) and ``prior``
+    (nats a token, the tokens detached: section 3.3)."""
 
-    TERMS = ("nll", "codebook", "mel")
+    TERMS = ("nll", "codebook", "mel", "prior")
 
     def __init__(self, config: AudioVQVAEConfig) -> None:
         super().__init__()
@@ -143,7 +150,9 @@ class AudioVQVAE(nn.Module):
         self.mel_head = nn.Conv1d(config.conditioning.features, sum(mel.n_mels for mel in config.mels), 1)
         self.decoder = WaveNet(config.decoder)
         self.decoder.order_symbols()
-        self.objective: dict[str, float] = dict.fromkeys(self.TERMS, 1.0)
+        self.prior = WaveNetPrior(config.prior, len(config.speakers)) if config.prior else None
+        self.objective: dict[str, float] = {}
+        self.set_objective(dict.fromkeys(self.TERMS if self.prior else self.TERMS[:-1], 1.0))
 
     @property
     def hop_length(self) -> int:
@@ -173,14 +182,16 @@ class AudioVQVAE(nn.Module):
     # -------------------------------------------------------------------------------------------------- learning
 
     def set_objective(self, weights: Mapping[str, float]) -> None:
-        """See :class:`Trainable`; the terms are ``nll``, ``codebook`` and ``mel``."""
+        """See :class:`Trainable`; the terms are ``nll``, ``codebook``, ``mel`` and ``prior``."""
         unknown = sorted(set(weights) - set(self.TERMS))
         if unknown:
             raise ConfigError(f"objective.{unknown[0]} is not known: use {', '.join(self.TERMS)}")
+        if weights.get("prior") and self.prior is None:
+            raise ConfigError("objective.prior has no prior to train: add a [model.prior] table")
         self.objective = {term: float(weights.get(term, 0.0)) for term in self.TERMS}
 
     def loss(self, batch: Batch) -> Loss:
-        """The loss of ``batch["wave"][B, T]`` (normalised level) with ``batch["speaker"][B]``; T a multiple of the hop."""
+        """The loss of ``batch["wave"][B, T]`` (T a multiple of the hop, normalised level), ``batch["speaker"][B]``."""
         wave, speaker = batch["wave"], batch["speaker"]
         emphasised = self.emphasise(wave)
         quantized = self.quantizer(self.encoder(emphasised))
@@ -191,24 +202,36 @@ class AudioVQVAE(nn.Module):
             terms["mel"] = self.mel_loss(features, wave)
         if self.objective["nll"]:
             terms["nll"] = self.decoder_nll(self._with_speaker(features, speaker), emphasised)
-            metrics["bits_per_sample"] = terms["nll"].detach() / torch.log(torch.tensor(2.0))
+            metrics["bits_per_sample"] = terms["nll"].detach() / NATS_PER_BIT
+        if self.objective["prior"]:
+            terms["prior"] = self._prior_nll(quantized.codes, speaker)
+            metrics["bits_per_token"] = terms["prior"].detach() / NATS_PER_BIT
         total = torch.stack([self.objective[name] * term for name, term in terms.items()]).sum()
         return Loss(total, metrics | {name: term.detach() for name, term in terms.items()})
 
     @torch.no_grad()
     def probe(self, batch: Batch) -> Probe:
-        """Bits a sample with the true codes and with the codes of the next crop of the batch, and the mel error."""
+        """Bits a sample with the true codes and with those of the batch's next crop, and the mel error.
+
+        A crop that is alone in its batch has its own codes backwards in place of the next one's.
+        """
         wave, speaker = batch["wave"], batch["speaker"]
         emphasised = self.emphasise(wave)
         codes = self.encode(emphasised)
         features = self.conditioning(self.quantizer.lookup(codes))
         metrics = {"mel": self.mel_loss(features, wave)}
         if self.objective["nll"]:
-            nats_per_bit = torch.log(torch.tensor(2.0))
-            true, shuffled = (self._with_speaker(f, speaker) for f in (features, features.roll(1, 0)))
-            metrics["bits_per_sample"] = self.decoder_nll(true, emphasised) / nats_per_bit
-            metrics["bits_per_sample_shuffled"] = self.decoder_nll(shuffled, emphasised) / nats_per_bit
+            others = features.roll(1, 0) if len(features) > 1 else features.flip(2)
+            true, shuffled = (self._with_speaker(f, speaker) for f in (features, others))
+            metrics["bits_per_sample"] = self.decoder_nll(true, emphasised) / NATS_PER_BIT
+            metrics["bits_per_sample_shuffled"] = self.decoder_nll(shuffled, emphasised) / NATS_PER_BIT
+        if self.objective["prior"]:
+            metrics["bits_per_token"] = self._prior_nll(codes, speaker) / NATS_PER_BIT
         return Probe(metrics, codes)
+
+    def _prior_nll(self, codes: Tensor, speaker: Tensor) -> Tensor:
+        assert self.prior is not None
+        return self.prior.nll(codes.detach(), speaker).mean()
 
     def mel_loss(self, features: Tensor, wave: Tensor) -> Tensor:
         """Mean absolute error of the log-mel spectra predicted from ``features``, against those of ``wave``."""

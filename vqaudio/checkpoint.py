@@ -1,7 +1,7 @@
 """A model as a folder: ``config.json`` (kind, format version, configuration, training facts) and ``model.safetensors``.
 
-A training checkpoint has ``training.safetensors`` beside them (raw weights and the optimizer's state), for resuming only.
-Folders appear whole or not at all. No file is ever unpickled.
+A training checkpoint has ``training.safetensors`` beside them (raw weights and the optimizer's state), for resuming
+only. Folders appear whole or not at all. No file is ever unpickled.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import AudioVQVAEConfig, model_from_mapping, model_to_mapping
-from vqaudio.errors import ModelError
+from vqaudio.errors import ConfigError, ModelError
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
@@ -89,7 +89,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{folder}: is not a model: it has no {CONFIG_FILE}; give a bundled name or a folder") from None
+        raise ModelError(f"{folder}: is no model, it has no {CONFIG_FILE}; give a bundled name or a folder") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
     if not isinstance(document, dict) or document.get("format_version") != FORMAT_VERSION:
@@ -98,17 +98,60 @@ def read_document(folder: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> AudioVQVAEConfig:
-    """The configuration of the model in ``folder``."""
-    return model_from_mapping(read_document(folder).get("model"), f"{folder / CONFIG_FILE}: model")
+    """The configuration of the model in ``folder``.
+
+    Raises:
+        ModelError: when it has none, or one that is damaged.
+    """
+    try:
+        return model_from_mapping(read_document(folder).get("model"))
+    except ConfigError as error:
+        raise ModelError(f"{folder / CONFIG_FILE}: {error}; or copy the model anew") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, in float32 where they are stored in half precision."""
+    """The tensors of a safetensors file, in float32 where they are stored in half precision.
+
+    Raises:
+        ModelError: when the file is missing or damaged.
+    """
     try:
         tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
     return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
+
+
+def flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's tensors by "parameter number.name": no pickle is needed to keep them."""
+    state = optimizer.state_dict()["state"]
+    return {f"{number}.{name}": torch.as_tensor(value) for number, of in state.items() for name, value in of.items()}
+
+
+def load_flat_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what :func:`flat_state` gave.
+
+    Raises:
+        ModelError: when the tensors are those of other parameters.
+    """
+    document = optimizer.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = tensor
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    fits = all(
+        number < len(parameters) and all(t.ndim == 0 or t.shape == parameters[number].shape for t in of.values())
+        for number, of in state.items()
+    )
+    if not fits or not set(state) >= set(range(len(parameters))):
+        raise ModelError("the checkpoint's optimizer does not fit its phase: leave the phase's parts as they were")
+    optimizer.load_state_dict({**document, "state": state})
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def load_model(folder: Path) -> AudioVQVAE:
@@ -117,17 +160,39 @@ def load_model(folder: Path) -> AudioVQVAE:
     Raises:
         ModelError: when files are missing or damaged, or do not fit each other.
     """
-    model = build(read_config(folder))
+    config, weights = read_config(folder), read_tensors(folder / WEIGHTS_FILE)
     try:
-        model.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
+        model = build(config)
+        model.load_state_dict(weights)
     except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE} ({first}); copy the model anew") from None
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} ({reason}); copy it anew") from None
     return model.eval()
 
 
+def load_parts(model: AudioVQVAE, folder: Path) -> None:
+    """Puts the weights of the model in ``folder`` into ``model``; parts (top-level modules) that it lacks stay so.
+
+    Raises:
+        ModelError: when a part is there but does not fit.
+    """
+    tensors = read_tensors(folder / WEIGHTS_FILE)
+    for name, part in model.named_children():
+        mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+        if mine:
+            try:
+                part.load_state_dict(mine)
+            except RuntimeError as error:
+                first = str(error).splitlines()[-1].strip()
+                raise ModelError(f"{folder}: its {name} does not fit the configuration ({first})") from None
+
+
 def fingerprint(folder: Path) -> bytes:
-    """SHA-256 (32 bytes) of what decides a stream's meaning: the model's configuration and its weights."""
+    """SHA-256 (32 bytes) of what decides a stream's meaning: the model's configuration and its weights.
+
+    Raises:
+        ModelError: when files are missing or damaged.
+    """
     digest = hashlib.sha256(json.dumps(model_to_mapping(read_config(folder)), sort_keys=True).encode())
     try:
         with open(folder / WEIGHTS_FILE, "rb") as file:

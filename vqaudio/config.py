@@ -1,8 +1,8 @@
 """Configuration: frozen dataclasses, validated when made, read from strict TOML or JSON.
 
-A model is one of the ``*Config`` classes below with a ``kind``; a training run is a :class:`RunConfig`. There are no class
-paths and nothing is executed: an unknown key, a wrong type or a bad value is a :class:`~vqaudio.errors.ConfigError` that
-names the field, the value and the remedy.
+A model is one of the ``*Config`` classes below with a ``kind``; a training run is a :class:`RunConfig`. There are no
+class paths and nothing is executed: an unknown key, a wrong type or a bad value is a
+:class:`~vqaudio.errors.ConfigError` that names the field, the value and the remedy.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 from vqaudio.errors import ConfigError
 
@@ -61,8 +61,8 @@ class QuantizerConfig:
 class EncoderConfig:
     """The strided encoder: convolutions of window 4 and stride 2 (section 4.2), then dilated residual blocks.
 
-    ``channels`` has one entry a strided layer, so the stride of the whole is ``2 ** len(channels)``. ``residual_dilations``
-    has one entry a residual block of kernel 3 at the code rate.
+    ``channels`` has one entry a strided layer, so the stride of the whole is ``2 ** len(channels)``.
+    ``residual_dilations`` has one entry a residual block of kernel 3 at the code rate.
     """
 
     channels: tuple[int, ...] = (64, 96, 128, 192, 256, 256)
@@ -137,8 +137,9 @@ class MelConfig:
 class AudioVQVAEConfig:
     """Waveforms to tokens and back. The defaults are the paper's setting: 64x, K 512, beta 0.25.
 
-    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent). ``pre_emphasis`` a in
-    0..1 codes x[t] - a x[t-1], which whitens speech before mu-law and shapes the decoder's noise like speech after.
+    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent). ``pre_emphasis`` a
+    in 0..1 codes x[t] - a x[t-1], which whitens speech before mu-law and shapes the decoder's noise like speech after.
+    ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too.
     ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
     While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
     ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
@@ -152,6 +153,7 @@ class AudioVQVAEConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     decoder: WaveNetConfig = field(default_factory=WaveNetConfig)
+    prior: WaveNetConfig | None = None
     mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
     speakers: tuple[str, ...] = ()
     decoder_window: int = 4096
@@ -175,24 +177,42 @@ class AudioVQVAEConfig:
             self.decoder.features,
             f"it must be conditioning.features, {features}",
         )
+        self._check_prior()
         _require(
             self.decoder_window > 0 and self.decoder_window % hop == 0,
             "decoder_window",
             self.decoder_window,
             f"give a multiple of {hop} samples",
         )
+        _require(bool(self.mels), "mels", self.mels, "give at least one spectrum")
         _require(0 <= self.history_noise <= 64, "history_noise", self.history_noise, "give 0 to 64 mu-law levels")
         _positive("temperature", self.temperature)
         _require(len(set(self.speakers)) == len(self.speakers), "speakers", self.speakers, "name each speaker once")
+
+    def _check_prior(self) -> None:
+        if self.prior is None:
+            return
+        size = self.quantizer.codebook_size
+        _require(
+            self.prior.levels == size, "prior.levels", self.prior.levels, f"it must be the codebook's size, {size}"
+        )
+        _require(self.prior.hop_length == 1, "prior.hop_length", self.prior.hop_length, "it must be 1")
+        _require(
+            self.prior.features == 0 or bool(self.speakers),
+            "prior.features",
+            self.prior.features,
+            "give 0: no speakers",
+        )
 
 
 @dataclass(frozen=True)
 class PhaseConfig:
     """One stretch of training: what learns, from which loss terms, how fast and for how long.
 
-    ``train`` lists the parts (top-level modules) that learn; the others are frozen, batch statistics included. ``objective``
-    weighs the model's loss terms; a term of weight 0 (or left out) is not computed. The learning rate rises linearly over
-    ``warmup_steps``, stays, and falls linearly to ``final_share`` of itself over the last ``decay_steps``.
+    ``train`` lists the parts (top-level modules) that learn; the others are frozen, batch statistics included.
+    ``objective`` weighs the model's loss terms; a term of weight 0 (or left out) is not computed. The learning rate
+    rises linearly over ``warmup_steps``, stays, and falls linearly to ``final_share`` of itself over the last
+    ``decay_steps``.
     """
 
     name: str
@@ -218,7 +238,11 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What the training loop does besides its phases. Intervals are in steps, except where the name says minutes."""
+    """What the training loop does besides its phases. Intervals are in steps, except where the name says minutes.
+
+    ``start_from`` is a model folder whose weights the run begins with; parts that it lacks begin fresh. ``compile``
+    speeds the WaveNets up with torch.compile, which needs a C++ compiler.
+    """
 
     phases: tuple[PhaseConfig, ...]
     seed: int = 0
@@ -226,6 +250,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     weight_decay: float = 0.01
     average_decay: float = 0.999
+    start_from: str = ""
     compile: bool = False
     log_every: int = 50
     validate_every: int = 1000
@@ -241,6 +266,8 @@ class TrainConfig:
             self.precision,
             'give "32-true", "bf16-mixed" or "16-mixed"',
         )
+        _require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2147483647")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "give 0 (none) or more")
         for name in ("clip_norm", "log_every", "validate_every", "validation_crops", "checkpoint_minutes"):
             _positive(name, getattr(self, name))
         _require(0 <= self.average_decay < 1, "average_decay", self.average_decay, "give 0 (no averaging) up to 1")
@@ -271,9 +298,9 @@ def _convert(annotation: Any, value: Any, where: str) -> Any:
     """Checks ``value`` against a field's annotation and converts lists to tuples and tables to dataclasses."""
     if dataclasses.is_dataclass(annotation):
         return from_mapping(typing.cast(type, annotation), value, where)
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        options = typing.get_args(annotation)
-        return next(_convert(option, value, where) for option in options if isinstance(value, option))
+    if typing.get_origin(annotation) is types.UnionType:
+        (option,) = set(typing.get_args(annotation)) - {types.NoneType}  # the only unions here are "or nothing"
+        return None if value is None else _convert(option, value, where)
     if _is_sequence_type(annotation):
         return _convert_sequence(annotation, value, where)
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):

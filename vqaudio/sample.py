@@ -4,16 +4,20 @@ Samplers are never methods of a module: the same export serves the decoder and t
 same rule from uniform numbers made outside, so that a seed means the same thing to each.
 """
 
-from typing import TYPE_CHECKING, Protocol
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from vqaudio import audio
+from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
-    from vqaudio.kernels.reference import Weights
+    from vqaudio.kernels.reference import Draw, Weights
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -23,7 +27,7 @@ class Kernel(Protocol):
     """One stream of a kernel; see :class:`vqaudio.kernels.reference.Kernel`."""
 
     def generate(
-        self, conditions: Floats, hop_length: int, uniforms: npt.NDArray[np.float64], temperature: float
+        self, conditions: Floats, hop_length: int, uniforms: npt.NDArray[np.float64], rule: "Draw"
     ) -> Integers:
         """Draws symbols."""
 
@@ -75,8 +79,8 @@ class Conditioner:
 class SymbolStream:
     """One stream of symbols from a WaveNet. Its state lives across calls and does not grow with their number."""
 
-    def __init__(self, wavenet: WaveNet, kernel: Kernel, temperature: float) -> None:
-        self._kernel, self._temperature = kernel, temperature
+    def __init__(self, wavenet: WaveNet, kernel: Kernel, rule: "Draw") -> None:
+        self._kernel, self._rule = kernel, rule
         self._hop_length = wavenet.config.hop_length
         self._conditioner = Conditioner(wavenet)
 
@@ -86,7 +90,7 @@ class SymbolStream:
         ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning.
         """
         assert len(uniforms) == len(features) * self._hop_length
-        return self._kernel.generate(self._conditioner(features), self._hop_length, uniforms, self._temperature)
+        return self._kernel.generate(self._conditioner(features), self._hop_length, uniforms, self._rule)
 
 
 def decoder_stream(decoder: WaveNet, temperature: float, first_symbol: int) -> SymbolStream:
@@ -98,5 +102,37 @@ def decoder_stream(decoder: WaveNet, temperature: float, first_symbol: int) -> S
         first_symbol: the symbol taken to come before the first.
     """
     from vqaudio.kernels import cpu
+    from vqaudio.kernels.reference import Draw
 
-    return SymbolStream(decoder, cpu.Kernel(export(decoder), first_symbol), temperature)
+    return SymbolStream(decoder, cpu.Kernel(export(decoder), first_symbol), Draw(temperature))
+
+
+class Preview(NamedTuple):
+    """What training shows of a model: ``sounds`` -1..1 ``[T]`` and ``pictures`` 0..1 ``[height, width]``, by name."""
+
+    sounds: dict[str, Floats]
+    pictures: dict[str, Floats]
+    sample_rate_hz: int
+
+
+@torch.no_grad()
+def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float) -> Preview:
+    """The first crop of ``batch``, at most ``seconds`` of it, before and after coding, with their log-mel spectra.
+
+    The draw is the same at each call. ``batch`` is that of :meth:`vqaudio.autoencoder.AudioVQVAE.loss`.
+    """
+    hop, rate_hz = model.hop_length, model.config.sample_rate_hz
+    frames = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // hop)
+    wave, speaker = batch["wave"][:1, : frames * hop], batch["speaker"][:1]
+    features = model.features(model.encode(model.emphasise(wave)), speaker)[0].T
+    stream = decoder_stream(model.decoder, model.config.temperature, audio.SILENCE_LEVEL)
+    symbols = stream.push(_array(features), np.random.default_rng(0).random(frames * hop))
+    restore = audio.DeEmphasis(model.config.pre_emphasis)
+    sounds = {"original": _array(wave[0]), "decoded": restore(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())}
+    mel = model.config.mels[0]
+    pictures = {}
+    for name, sound in sounds.items():
+        spectrum = audio.log_mel(torch.from_numpy(sound)[None], rate_hz, mel.n_fft, hop, mel.n_mels)[0].flip(0)
+        floor = math.log(audio.MEL_FLOOR)
+        pictures[name] = _array(((spectrum - floor) / (math.log(mel.n_fft / 4) - floor)).clamp(0, 1))
+    return Preview({name: sound.clip(-1, 1) for name, sound in sounds.items()}, pictures, rate_hz)

@@ -1,20 +1,23 @@
 """The Numba kernel: :mod:`vqaudio.kernels.reference` at the speed of one core's caches.
 
 What makes it fast: every inner loop is long, contiguous and free of branches, so that LLVM turns it into wide fused
-multiply-adds; eight inputs go through a matrix in one pass, so that the outputs are loaded and stored an eighth as often;
+multiply-adds; eight inputs go through a matrix in one pass, so that outputs are loaded and stored an eighth as often;
 tanh is a rational function and exp a polynomial, where the C library's would stop vectorisation; each layer remembers
 its past inputs in a ring. The weights of a small model stay in the second-level cache, whose bandwidth is the limit.
 
 The compiled code is cached beside this file or, where that cannot be written, in the user's cache folder.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-from vqaudio.kernels.reference import Doubles, Floats, Integers, Weights
+from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
 
-# tanh(x) = x P(x^2) / Q(x^2) on -8.5..8.5, fitted for least relative error (1.2e-8 before rounding; beyond, |tanh| is 1 to
-# 8e-8). In float32 the absolute error is at most 3.4e-7.
+# tanh(x) = x P(x^2) / Q(x^2) on -8.5..8.5, fitted for least relative error (1.2e-8 before rounding; beyond, |tanh| is 1
+# to 8e-8). In float32 the absolute error is at most 3.4e-7.
 _LIMIT = np.float32(8.5)
 _P0, _P1, _P2, _P3, _P4 = (
     np.float32(p)
@@ -27,8 +30,7 @@ _P0, _P1, _P2, _P3, _P4 = (
     )
 )
 _Q0, _Q1, _Q2, _Q3, _Q4 = (
-    np.float32(q)
-    for q in (1.0, 0.4674658675567411, 0.02602282795881653, 0.00033488964137641937, 8.14529043920251e-07)
+    np.float32(q) for q in (1.0, 0.4674658675567411, 0.02602282795881653, 0.00033488964137641937, 8.14529043920251e-07)
 )
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1.0), np.float32(0.0)
 
@@ -47,17 +49,21 @@ _E0, _E1, _E2, _E3, _E4, _E5, _E6 = (
     )
 )
 
-_COMPILE = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz", "arcp", "reassoc"}, "error_model": "numpy"}
+_FAST = {"contract", "nsz", "arcp", "reassoc"}  # what vectorisation needs; infinities and NaN keep their meaning
 
 
-@njit(inline="always", **_COMPILE)
+def _compiled(function: Callable[..., Any]) -> Any:
+    return njit(function, cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+
+
+@_compiled
 def _tanh(x):  # type: ignore[no-untyped-def]
     x = min(max(x, -_LIMIT), _LIMIT)
     s = x * x
     return x * (_P0 + s * (_P1 + s * (_P2 + s * (_P3 + s * _P4)))) / (_Q0 + s * (_Q1 + s * (_Q2 + s * (_Q3 + s * _Q4))))
 
 
-@njit(**_COMPILE)
+@_compiled
 def _add_product(y, x, w, rows, columns):  # type: ignore[no-untyped-def]
     """``y[columns] += x[rows] @ w`` with ``w`` flat, row after row."""
     whole = rows - rows % 8
@@ -66,9 +72,8 @@ def _add_product(y, x, w, rows, columns):  # type: ignore[no-untyped-def]
         e, f, g, h = x[i + 4], x[i + 5], x[i + 6], x[i + 7]
         p = w[i * columns : (i + 8) * columns]
         for j in range(columns):
-            y[j] += (
-                (a * p[j] + b * p[columns + j] + c * p[2 * columns + j] + d * p[3 * columns + j])
-                + (e * p[4 * columns + j] + f * p[5 * columns + j] + g * p[6 * columns + j] + h * p[7 * columns + j])
+            y[j] += (a * p[j] + b * p[columns + j] + c * p[2 * columns + j] + d * p[3 * columns + j]) + (
+                e * p[4 * columns + j] + f * p[5 * columns + j] + g * p[6 * columns + j] + h * p[7 * columns + j]
             )
     for i in range(whole, rows):
         p = w[i * columns : (i + 1) * columns]
@@ -76,20 +81,20 @@ def _add_product(y, x, w, rows, columns):  # type: ignore[no-untyped-def]
             y[j] += x[i] * p[j]
 
 
-@njit(**_COMPILE)
+@_compiled
 def _gate(gates, residual):  # type: ignore[no-untyped-def]
     """``gates[:residual] = tanh(gates[:residual]) * sigmoid(gates[residual:])``."""
     for j in range(residual):
         gates[j] = _tanh(gates[j]) * (_HALF + _HALF * _tanh(_HALF * gates[residual + j]))
 
 
-@njit(**_COMPILE)
+@_compiled
 def _rectify(x):  # type: ignore[no-untyped-def]
     for j in range(x.shape[0]):
         x[j] = max(x[j], _ZERO)
 
 
-@njit(**_COMPILE)
+@_compiled
 def _step(symbol, t, condition, w, past, now, out, ring, starts, scratch):  # type: ignore[no-untyped-def]
     """One step of the network: puts each layer's input into its ring and fills ``scratch``'s logits."""
     x, gates, mixed, skips, hidden, logits = scratch
@@ -118,7 +123,7 @@ def _step(symbol, t, condition, w, past, now, out, ring, starts, scratch):  # ty
     _add_product(logits, hidden, w.logits.reshape(-1), hidden.shape[0], logits.shape[0])
 
 
-@njit(**_COMPILE)
+@_compiled
 def _exp(x, bits):  # type: ignore[no-untyped-def]
     """``x[n] = exp(x)`` in place for x <= 0, as ``2**whole * 2**rest``; ``bits[n]`` int32 is scratch."""
     for j in range(x.shape[0]):
@@ -132,8 +137,24 @@ def _exp(x, bits):  # type: ignore[no-untyped-def]
         x[j] *= powers[j]
 
 
-@njit(**_COMPILE)
-def _draw(logits, inverse_temperature, uniform, bits):  # type: ignore[no-untyped-def]
+@_compiled
+def _keep_likeliest(weights, share):  # type: ignore[no-untyped-def]
+    """Zeroes all but the largest weights that together have ``share`` of the total."""
+    ordered = np.sort(weights)
+    enough, total = share * weights.astype(np.float64).sum(), 0.0
+    least = ordered[0]
+    for j in range(ordered.shape[0] - 1, -1, -1):
+        total += np.float64(ordered[j])
+        if total >= enough:
+            least = ordered[j]
+            break
+    for j in range(weights.shape[0]):
+        if weights[j] < least:
+            weights[j] = _ZERO
+
+
+@_compiled
+def _draw(logits, inverse_temperature, top_p, uniform, bits):  # type: ignore[no-untyped-def]
     """The reference's draw; overwrites ``logits``."""
     top = logits[0]
     for j in range(logits.shape[0]):
@@ -141,6 +162,8 @@ def _draw(logits, inverse_temperature, uniform, bits):  # type: ignore[no-untype
     for j in range(logits.shape[0]):
         logits[j] = (logits[j] - top) * inverse_temperature
     _exp(logits, bits)
+    if top_p < 1.0:
+        _keep_likeliest(logits, top_p)
     total = 0.0
     for j in range(logits.shape[0]):
         total += np.float64(logits[j])
@@ -152,16 +175,17 @@ def _draw(logits, inverse_temperature, uniform, bits):  # type: ignore[no-untype
     return logits.shape[0] - 1
 
 
-@njit(**_COMPILE)
-def _generate(symbol, t, conditions, hop, uniforms, inverse_temperature, w, flat, ring, starts, scratch, bits, symbols):  # type: ignore[no-untyped-def]
+@_compiled
+def _generate(symbol, t, conditions, hop, uniforms, rule, w, flat, ring, starts, scratch, bits, symbols):  # type: ignore[no-untyped-def]
     past, now, out = flat
+    inverse_temperature, top_p = rule
     for i in range(uniforms.shape[0]):
         _step(symbol, t + i, conditions[i // hop], w, past, now, out, ring, starts, scratch)
-        symbol = _draw(scratch[-1], inverse_temperature, uniforms[i], bits)
+        symbol = _draw(scratch[-1], inverse_temperature, top_p, uniforms[i], bits)
         symbols[i] = symbol
 
 
-@njit(**_COMPILE)
+@_compiled
 def _score(symbol, t, conditions, hop, symbols, w, flat, ring, starts, scratch, logits):  # type: ignore[no-untyped-def]
     past, now, out = flat
     for i in range(symbols.shape[0]):
@@ -175,7 +199,7 @@ class Kernel:
 
     def __init__(self, weights: Weights, first_symbol: int) -> None:
         """``first_symbol`` (0..K) is taken to come before the first step."""
-        self.weights = Weights(*(np.ascontiguousarray(array) for array in weights))
+        self.weights = Weights._make(np.ascontiguousarray(array) for array in weights)
         residual, (skip, hidden), levels = weights.embedding.shape[1], weights.hidden.shape, weights.logits.shape[1]
         layers = len(weights.dilations)
         self._flat = tuple(w.reshape(layers, -1) for w in (self.weights.past, self.weights.now, self.weights.out))
@@ -187,10 +211,10 @@ class Kernel:
         self._bits = np.empty(levels, np.int32)
         self._symbol, self._steps = first_symbol, 0
 
-    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, temperature: float) -> Integers:
+    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
         """As the reference's ``generate``."""
         symbols = np.empty(len(uniforms), np.int64)
-        args = (conditions, hop_length, uniforms, np.float32(1 / temperature))
+        args = (conditions, hop_length, uniforms, (np.float32(1 / rule.temperature), rule.top_p))
         _generate(self._symbol, self._steps, *args, *self._network(), self._bits, symbols)
         self._advance(symbols)
         return symbols

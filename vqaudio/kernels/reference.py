@@ -1,7 +1,7 @@
 """The slow, obvious WaveNet sampler that defines what every faster kernel must compute.
 
-One step, from the symbol before it: embed it; let each layer look at its input now and ``dilation`` steps ago; add up the
-skips; turn them into logits; draw. Layers remember zeros from before the first step.
+One step, from the symbol before it: embed it; let each layer look at its input now and ``dilation`` steps ago; add up
+the skips; turn them into logits; draw. Layers remember zeros from before the first step.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,9 @@ class Weights(NamedTuple):
     """A WaveNet's weights as float32 arrays, each product written ``row @ matrix``.
 
     Shapes, with L layers, R residual, S skip and H hidden channels, K levels:
-        embedding ``[K + 1, R]``; past, now ``[L, R, 2R]``, whose outputs are R signals and R gates; out ``[L, R, R + S]``
-        and out_bias ``[L, R + S]``, residual first; hidden ``[S, H]``, hidden_bias ``[H]``; logits ``[H, K]``,
-        logits_bias ``[K]``; dilations int64 ``[L]``.
+        embedding ``[K + 1, R]``; past, now ``[L, R, 2R]``, whose outputs are R signals and R gates; out
+        ``[L, R, R + S]`` and out_bias ``[L, R + S]``, residual first; hidden ``[S, H]``, hidden_bias ``[H]``; logits
+        ``[H, K]``, logits_bias ``[K]``; dilations int64 ``[L]``.
     The taps' bias and the local conditioning reach a kernel together, as ``conditions[frames, L, 2R]``.
     """
 
@@ -36,10 +36,22 @@ class Weights(NamedTuple):
     dilations: Integers
 
 
-def draw(logits: npt.NDArray[np.floating], temperature: float, uniform: float) -> int:
-    """The first symbol whose cumulative probability under ``softmax(logits / temperature)`` exceeds ``uniform`` (0..1)."""
-    scaled = (logits.astype(np.float64) - logits.max()) / temperature
-    cumulative = np.cumsum(np.exp(scaled))
+class Draw(NamedTuple):
+    """How a symbol is drawn: from ``softmax(logits / temperature)``, of the likeliest symbols alone that together have
+    at least the share ``top_p`` (1: all; symbols as likely as the last of them count, too)."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+def draw(logits: npt.NDArray[np.floating], rule: Draw, uniform: float) -> int:
+    """The first symbol whose cumulative probability under the rule exceeds ``uniform`` (0 to below 1)."""
+    weights = np.exp((logits.astype(np.float64) - logits.max()) / rule.temperature)
+    if rule.top_p < 1:
+        ordered = np.sort(weights)[::-1]
+        kept = np.searchsorted(np.cumsum(ordered), rule.top_p * weights.sum())
+        weights = np.where(weights >= ordered[min(kept, len(ordered) - 1)], weights, 0.0)
+    cumulative = np.cumsum(weights)
     return int(min(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"), len(logits) - 1))
 
 
@@ -69,11 +81,11 @@ class Kernel:
         logits: Floats = hidden @ w.logits + w.logits_bias
         return logits
 
-    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, temperature: float) -> Integers:
-        """Draws ``symbols[frames * hop_length]`` with one uniform number each; frame i conditions ``hop_length`` steps."""
+    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
+        """Draws ``symbols[frames * hop_length]``, one uniform number each; frame i conditions ``hop_length`` steps."""
         symbols = np.empty(len(conditions) * hop_length, np.int64)
         for t, uniform in enumerate(uniforms):
-            self.symbol = draw(self.step(conditions[t // hop_length]), temperature, uniform)
+            self.symbol = draw(self.step(conditions[t // hop_length]), rule, uniform)
             symbols[t] = self.symbol
         return symbols
 
