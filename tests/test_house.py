@@ -24,18 +24,18 @@ SOURCE = ROOT / "vqaudio"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "config", "entropy", "container"),
     ("audio", "image", "quantize"),
-    ("wavenet", "pixelcnn", "autoencoder", "prior"),
+    ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "data"),
-    ("sample", "train"),
-    ("codec",),
-    ("cli",),
+    ("sample", "journal", "train"),
+    ("streaming", "codec", "transcode"),
+    ("console", "jobs", "cli"),
     ("__main__",),
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor
 GROUND_FLOOR_ONLY = {"kernels"}  # arrays in, arrays out
 KERNEL_CALLERS = {"sample", "codec"}  # and those only inside functions
 FREE_OF_TORCH = {"errors", "config", "entropy", "container"}
-PRINTERS = {"cli"}  # may write to the standard streams and end the program
+PRINTERS = {"console", "jobs", "cli"}  # the command line: may use the standard streams
 EXITERS = {"cli", "__main__"}
 LIGHT = ("vqaudio", "vqaudio.container", "vqaudio.entropy", "vqaudio.cli")  # importing these loads nothing heavy
 HEAVY = ("torch", "torchaudio", "numba", "librosa", "lightning_fabric")

@@ -240,7 +240,8 @@ class AudioVQVAE(nn.Module):
         return F.l1_loss(self.mel_head(features).float(), target)
 
     def _log_mel(self, wave: Tensor, n_fft: int, n_mels: int) -> Tensor:
-        mel = audio.log_mel(wave, self.config.sample_rate_hz, n_fft, self.hop_length, n_mels)
+        with torch.autocast(wave.device.type, enabled=False):
+            mel = audio.log_mel(wave, self.config.sample_rate_hz, n_fft, self.hop_length, n_mels)
         return mel.clamp(min=MEL_FLOOR)
 
     def decoder_nll(self, features: Tensor, emphasised: Tensor) -> Tensor:

@@ -7,6 +7,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ FORMAT_VERSION = 1
 INDEX_FILE = "index.json"
 SHARD_BYTES = 1 << 28
 LEVEL_JITTER_DB = 3.0  # crops are this much louder or softer at random, so that level errors do no harm
-SOUND_SUFFIXES = frozenset(f".{name}" for name in ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "w64", "caf"))
+_SOUND_FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "w64", "caf")
+SOUND_SUFFIXES = frozenset(f".{name}" for name in _SOUND_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,25 @@ class Recording:
 
 
 def _from_manifest(root: Path) -> list[Recording]:
-    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``; paths are relative to the folder."""
+    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``; paths start at the folder."""
     path = root / "manifest.tsv"
-    header, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
+    try:
+        header, *rows = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 ({error}); save it as UTF-8") from None
     columns = header.split("\t")
     missing = {"path", "speaker"} - set(columns)
     if missing:
-        raise DataError(f"{path}: the header has no column {sorted(missing)[0]!r}; add it")
+        raise DataError(f"{path}, line 1: the header has no column {sorted(missing)[0]!r}; add it")
     recordings = []
     for number, row in enumerate(rows, start=2):
         cells = row.split("\t")
-        if len(cells) < len(columns):
+        if len(cells) != len(columns):
             raise DataError(f"{path}, line {number}: has {len(cells)} cells for {len(columns)} columns; mend the line")
-        entry = dict(zip(columns, cells, strict=False))
+        entry = dict(zip(columns, cells, strict=True))
+        for column in ("path", "speaker"):
+            if not entry[column]:
+                raise DataError(f"{path}, line {number}: has no {column}; mend the line")
         recordings.append(Recording(root / entry["path"], entry["speaker"]))
     return recordings
 
@@ -63,34 +71,39 @@ def _from_librispeech(root: Path) -> list[Recording]:
     for subset in sorted(p.name for p in root.iterdir() if p.is_dir()):
         try:
             dataset = LIBRISPEECH(root.parent, url=subset, folder_in_archive=root.name)
-        except (RuntimeError, ValueError):
+        except ValueError:  # no subset of the corpus
             continue
         for index in range(len(dataset)):
             relative, _, _, speaker, _, _ = dataset.get_metadata(index)
-            recordings.append(Recording(root.parent / relative, str(speaker)))
+            recordings.append(Recording(root / relative, str(speaker)))
     return recordings
 
 
 def _from_ljspeech(root: Path) -> list[Recording]:
     from torchaudio.datasets import LJSPEECH
 
-    dataset = LJSPEECH(root.parent, folder_in_archive=root.name)
-    return [Recording(Path(dataset.get_metadata(index)[0]), "LJ") for index in range(len(dataset))]
+    # The class names the folder by its archive, and tells the files' names only along with the decoded sound.
+    dataset = LJSPEECH(root.parent, url=f"{root.name}.tar.bz2")
+    return [Recording(root / "wavs" / f"{name}.wav", "LJ") for name, *_ in dataset._flist]
 
 
 def _from_vctk(root: Path) -> list[Recording]:
     from torchaudio.datasets import VCTK_092
 
-    class Paths(VCTK_092):  # the class has no get_metadata: its loader is asked for the path in place of the sound
-        def _load_audio(self, file_path: str) -> tuple[Any, int]:
-            return file_path, 48000
+    class Paths(VCTK_092):  # type: ignore[misc]  # torchaudio has no types
+        """The class has no metadata: its loaders are asked for the path in place of the sound."""
 
-    recordings = []
-    dataset = Paths(str(root.parent), url=f"file:///{root.name}.zip")
-    for index in range(len(dataset)):
-        path, _, _, speaker, _ = dataset[index]
-        recordings.append(Recording(Path(str(path)), str(speaker)))
-    return recordings
+        def _load_text(self, file_path: str) -> str:
+            return ""
+
+        def _load_audio(self, file_path: str) -> tuple[str, int]:
+            return os.path.relpath(file_path, self._path), 48000
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "VCTK-Corpus-0.92").symlink_to(root)  # the class looks for no other name
+        dataset = Paths(folder)
+        samples = [dataset[index] for index in range(len(dataset))]
+    return [Recording(root / relative, speaker) for relative, _, _, speaker, _ in samples]
 
 
 def _from_folder(root: Path) -> list[Recording]:
@@ -123,7 +136,11 @@ def find_recordings(root: Path) -> list[Recording]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: is not a folder; give the folder of a corpus")
-    recordings = _reader_for(root)(root)
+    root = Path(os.path.abspath(root))  # the readers need its name
+    try:
+        recordings = _reader_for(root)(root)
+    except (OSError, ValueError) as error:  # torchaudio's answers to a tree with parts missing
+        raise DataError(f"{root}: is not whole ({error}); unpack the corpus anew") from None
     if not recordings:
         raise DataError(f"{root}: holds no recordings; give a folder of sound files or one with manifest.tsv")
     return recordings
@@ -203,7 +220,7 @@ def prepare(
 ) -> Prepared:
     """Packs the corpus under ``root`` into the shard folder ``folder`` (written atomically, replaced if it exists).
 
-    ``progress`` may wrap the list of recordings to show how far it is. Files that cannot be read are left out and named.
+    ``progress`` may wrap the list of recordings to show how far it is. What cannot be read is left out and named.
 
     Raises:
         DataError: when there is nothing to pack.
@@ -221,6 +238,7 @@ def prepare(
                 failed.append(str(error))
                 continue
             if len(wave) == 0:
+                failed.append(f"{recording.path}: holds no sound; record or copy it again")
                 continue
             shard, offset = writer.append(wave)
             name = os.path.relpath(recording.path, root)
@@ -229,7 +247,7 @@ def prepare(
             utterances.append(Utterance(shard, offset, len(wave), speaker, gain, held_out))
         writer.flush()
         if not utterances:
-            raise DataError(f"{root}: none of its {len(recordings)} files could be read; first: {(failed or ['empty'])[0]}")
+            raise DataError(f"{root}: none of its {len(recordings)} files could be read; first: {failed[0]}")
         index = {
             "format_version": FORMAT_VERSION,
             "sample_rate_hz": sample_rate_hz,
@@ -246,28 +264,38 @@ def prepare(
 
 
 class AudioShards:
-    """A shard folder, memory-mapped. Batches hold ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64."""
+    """A shard folder, memory-mapped. Batches: ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens and checks the index; :meth:`verify` checks the contents.
+        """Opens the folder and checks its index; :meth:`verify` checks the contents.
 
         Raises:
             DataError: when the folder is not one of shards, or a shard is missing or cut.
         """
         index = self._read_index(folder)
         self.folder = folder
-        self.sample_rate_hz: int = index["sample_rate_hz"]
-        self.speakers: tuple[str, ...] = tuple(index["speakers"])
-        self.checksums: dict[str, str] = {shard["file"]: shard["sha256"] for shard in index["shards"]}
-        self._utterances = [Utterance(*row) for row in index["utterances"]]
-        self._shards = [self._map(folder / shard["file"], shard["samples"]) for shard in index["shards"]]
+        try:
+            self.sample_rate_hz: int = index["sample_rate_hz"]
+            self.speakers: tuple[str, ...] = tuple(index["speakers"])
+            self.checksums: dict[str, str] = {shard["file"]: shard["sha256"] for shard in index["shards"]}
+            self._utterances = [Utterance(*row) for row in index["utterances"]]
+            self._shards = [self._map(folder / shard["file"], shard["samples"]) for shard in index["shards"]]
+            whole = bool(self._utterances) and all(self._holds(utterance) for utterance in self._utterances)
+        except (KeyError, TypeError, ValueError, IndexError):
+            whole = False
+        if not whole:
+            raise DataError(f"{folder / INDEX_FILE}: is damaged; prepare the corpus anew")
+
+    def _holds(self, utterance: Utterance) -> bool:
+        end = utterance.offset + utterance.length
+        return min(utterance.shard, utterance.offset) >= 0 and 0 < end <= len(self._shards[utterance.shard])
 
     @staticmethod
     def _read_index(folder: Path) -> dict[str, Any]:
         try:
             index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(f"{folder}: has no {INDEX_FILE}; make it with 'vqaudio prepare SOURCE -o {folder}'") from None
+            raise DataError(f"{folder}: has no {INDEX_FILE}; run 'vqaudio prepare SOURCE -o {folder}' first") from None
         except (OSError, ValueError) as error:
             raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); prepare the corpus anew") from None
         if not isinstance(index, dict) or index.get("format_version") != FORMAT_VERSION:
@@ -314,12 +342,13 @@ class AudioShards:
         """The same ``crops`` crops of the validation part at each call, as batches of ``batch_size``."""
         rng = np.random.default_rng(0)
         picks = self._draw(rng, self._part(True), crops)
-        rows = [(self._crop(u, place, crop_samples), u.speaker) for u, place in zip(picks, rng.random(crops), strict=True)]
+        drawn = zip(picks, rng.random(crops), strict=True)
+        rows = [(self._crop(utterance, place, crop_samples), utterance.speaker) for utterance, place in drawn]
         for first in range(0, crops, batch_size):
             yield self._stack(rows[first : first + batch_size])
 
     def _part(self, validation: bool) -> list[Utterance]:
-        """The utterances of a part; all of them where the corpus is too small to have held any out."""
+        """The utterances of a part; all of them where the other part has taken every one of a small corpus."""
         return [u for u in self._utterances if u.validation == validation] or self._utterances
 
     @staticmethod

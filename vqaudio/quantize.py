@@ -18,8 +18,8 @@ class Quantized(NamedTuple):
 
     ``z_q[B, D, *grid]`` are the chosen codebook vectors, with the straight-through gradient (section 3.2);
     ``codes[B, *grid]`` their int64 indices in 0..K-1; ``loss`` the weighted second and third term of equation 3 (a
-    scalar); ``perplexity`` the exponential of the entropy of the codes of this batch, 1..K (a batch's figure: count codes
-    over a whole pass to judge a model).
+    scalar); ``perplexity`` the exponential of the entropy of the codes of this batch, 1..K (a batch's figure: count
+    codes over a whole pass to judge a model).
     """
 
     z_q: Tensor
@@ -44,12 +44,12 @@ def _all_vectors(flat: Tensor) -> Tensor:
 class VectorQuantizer(nn.Module):
     """Replaces each vector by its nearest codebook vector (equation 1-2) and learns the codebook.
 
-    With ``update = "ema"`` the codebook is the running mean of the encoder outputs assigned to each code (appendix A.1);
-    its state lives in buffers and moves in training mode only. With ``"gradient"`` it is a parameter that learns from the
-    second loss term. Either way the codebook starts from encoder outputs of the first batch, and a code that falls out of
-    use is restarted on a fresh encoder output: without that, speech uses 20 to 50 codes of 512.
+    With ``update = "ema"`` the codebook is the running mean of the encoder outputs assigned to each code (appendix
+    A.1); its state lives in buffers and moves in training mode only. With ``"gradient"`` it is a parameter that learns
+    from the second loss term. Either way the codebook starts from encoder outputs of the first batch, and a code that
+    falls out of use is restarted on a fresh encoder output: without that, speech uses 20 to 50 codes of 512.
 
-    Works on the last-axis view ``[N, D]``: the grid is batch to it. The look-up is done in float32 whatever the autocast.
+    Works on the last-axis view ``[N, D]``: the grid is batch to it. The look-up is in float32 whatever the autocast.
     """
 
     codebook: Tensor

@@ -1,11 +1,10 @@
 """One loop for every trainable: phases, averaged weights, checkpoints, exact resumption, one process or many.
 
-The loop knows a model only as a :class:`~vqaudio.autoencoder.Trainable`. Batches are pure functions of the step, and every
-step seeds its own random numbers, so a killed run that is resumed goes through the same losses as an unbroken one.
+The loop knows a model only as a :class:`~vqaudio.autoencoder.Trainable`. Batches are pure functions of the step, and
+every step seeds its own random numbers, so a killed run that is resumed goes through the losses of an unbroken one.
 """
 
 import copy
-import json
 import math
 import os
 import shutil
@@ -19,18 +18,19 @@ from typing import Any, Protocol, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
-from vqaudio import checkpoint
+from vqaudio import checkpoint, sample
 from vqaudio.autoencoder import Trainable
-from vqaudio.config import PhaseConfig, RunConfig, model_to_mapping, to_mapping
+from vqaudio.config import PhaseConfig, RunConfig, to_mapping
 from vqaudio.data import AudioShards
 from vqaudio.errors import ConfigError, DataError, ModelError
+from vqaudio.journal import Journal, warnings_of
+from vqaudio.wavenet import WaveNet
 
 KEPT_CHECKPOINTS = 2
-CHECKPOINTS, FINISHED_MODEL, LOG_FILE = "checkpoints", "model", "log.jsonl"
+CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Observer(Protocol):
         """After each step."""
 
     def on_log(self, line: dict[str, Any]) -> None:
-        """After each logged or validated interval."""
+        """After each logged or validated interval, and each warning (a line whose ``part`` is "warning")."""
 
 
 def learning_rate(phase: PhaseConfig, step: int) -> float:
@@ -65,13 +65,14 @@ def learning_rate(phase: PhaseConfig, step: int) -> float:
 
 def make_fabric(device: str, precision: str) -> Fabric:
     """A Fabric for this process; under torchrun, one of as many processes as it started."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    # parts that a phase freezes take no part in the backward pass, which DDP must be told
+    # terms that an objective leaves out take no part in the backward pass, which DDP must be told
     strategy = DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto"
-    return Fabric(
-        accelerator=device, devices=local, num_nodes=processes // local, strategy=strategy, precision=cast(Any, precision)
-    )
+    nodes, kind = processes // local, cast(Any, precision)
+    return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, precision=kind)
 
 
 def train(
@@ -113,11 +114,14 @@ def _check(config: RunConfig, shards: AudioShards) -> None:
             f"model.sample_rate_hz = {model.sample_rate_hz} is not the data's {shards.sample_rate_hz}: prepare it anew"
         )
     if model.speakers and model.speakers != shards.speakers:
-        raise ConfigError("model.speakers are not the data's: leave them out to take the data's")
+        raise ConfigError(
+            f"model.speakers are not the data's: name its {len(shards.speakers)}, in order, or none for a decoder "
+            "that knows no speakers"
+        )
     for phase in config.train.phases:
-        if phase.crop_samples % model.encoder.hop_length:
-            hop = model.encoder.hop_length
-            raise ConfigError(f"{phase.name}.crop_samples = {phase.crop_samples} is not valid: give a multiple of {hop}")
+        hop, crop = model.encoder.hop_length, phase.crop_samples
+        if crop % hop:
+            raise ConfigError(f"{phase.name}.crop_samples = {crop} is not valid: give a multiple of {hop}")
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:
@@ -148,13 +152,17 @@ class _Run:
         self.observer = observer if fabric.is_global_zero else None
         torch.manual_seed(config.train.seed)
         self.model = checkpoint.build(config.model).to(fabric.device)
+        if config.train.start_from:
+            checkpoint.load_parts(self.model, Path(config.train.start_from))
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         if config.train.compile:
-            self.model.decoder.compile()
+            for network in (module for module in self.model.modules() if isinstance(module, WaveNet)):
+                network.compile()
         self.state = RunState()
         self.optimizer: torch.optim.Optimizer | None = None
         self.saved_at = time.monotonic()
-        self.writer: SummaryWriter | None = None
+        self.stopping = False
+        self.journal: Journal | None = None
 
     @property
     def trainable(self) -> Trainable:
@@ -163,36 +171,49 @@ class _Run:
     def go(self, newest: Path | None) -> Path:
         optimizer_state = self._restore(newest) if newest else None
         if self.fabric.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._trim_log()
-            self.writer = SummaryWriter(str(self.folder), purge_step=self.state.step)
-        with _deferred_signals() as interrupted:
-            while self.state.phase < len(self.config.train.phases):
-                self._run_phase(optimizer_state, interrupted)
-                optimizer_state = None
-                if interrupted():
-                    self._save()
-                    raise KeyboardInterrupt
-        self._save()
-        return self._finish()
+            self.journal = Journal(self.folder, self.state.step, self.observer.on_log if self.observer else None)
+        try:
+            with _deferred_signals() as interrupted:
+                while self.state.phase < len(self.config.train.phases) and not self.stopping:
+                    self._run_phase(optimizer_state, interrupted)
+                    optimizer_state = None
+                self._save()
+                self.fabric.barrier()
+            if self.stopping:
+                raise KeyboardInterrupt
+            return self._finish()
+        finally:
+            if self.journal:
+                self.journal.close()
 
     # ---------------------------------------------------------------------------------------------- the phases
 
     def _run_phase(self, optimizer_state: dict[str, Tensor] | None, interrupted: Callable[[], bool]) -> None:
         phase = self.config.train.phases[self.state.phase]
         if phase.batch_size % self.fabric.world_size:
-            raise ConfigError(f"{phase.name}.batch_size = {phase.batch_size}: give a multiple of {self.fabric.world_size}")
+            processes = self.fabric.world_size
+            raise ConfigError(
+                f"{phase.name}.batch_size = {phase.batch_size} is not valid: give a multiple of {processes}"
+            )
         parameters = self._choose_parts(phase)
         optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, weight_decay=self.config.train.weight_decay)
         if optimizer_state:
-            _load_optimizer(optimizer, optimizer_state)
+            checkpoint.load_flat_state(optimizer, optimizer_state)
         wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
         wrapped.mark_forward_method("loss")
-        while self.state.phase_step < phase.steps and not interrupted():
+        while self.state.phase_step < phase.steps and not self._told_to_stop(interrupted()):
             self._step(phase, wrapped)
         if self.state.phase_step >= phase.steps:
             self.state.phase += 1
             self.state.phase_step = 0
+
+    def _told_to_stop(self, interrupted: bool) -> bool:
+        """Whether any process was interrupted: all must end after the same step, or one would wait for the others."""
+        if self.fabric.world_size > 1:
+            told = torch.tensor(float(interrupted), device=self.fabric.device)
+            interrupted = bool(self.fabric.all_reduce(told, reduce_op="sum"))
+        self.stopping = interrupted
+        return interrupted
 
     def _choose_parts(self, phase: PhaseConfig) -> list[nn.Parameter]:
         """Freezes all parts but the phase's own, batch statistics and codebook averages included."""
@@ -215,7 +236,8 @@ class _Run:
         torch.manual_seed(train.seed * 1_000_003 + state.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(phase, state.phase_step)
-        loss = wrapped.loss(self._batch(phase))
+        with self.fabric.autocast():  # which Fabric sees to by itself only where it wraps the model for several processes
+            loss = wrapped.loss(self._batch(phase))
         self.fabric.backward(loss.total)
         norm = self.fabric.clip_gradients(wrapped, self.optimizer, max_norm=train.clip_norm)
         self.optimizer.step()
@@ -244,8 +266,8 @@ class _Run:
         for mine, theirs in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
             if theirs.requires_grad:
                 mine.lerp_(theirs, 1 - decay)
-        for mine, theirs in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(theirs)
+        for copied, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            copied.copy_(buffer)
 
     def _after_step(self, phase: PhaseConfig) -> None:
         train, state = self.config.train, self.state
@@ -263,54 +285,39 @@ class _Run:
 
     def _log(self, phase: PhaseConfig) -> None:
         state = self.state
-        means = self.fabric.all_reduce({name: torch.tensor(total) for name, total in state.totals.items()})
+        device = self.fabric.device
+        means = self.fabric.all_reduce({name: torch.tensor(v, device=device) for name, v in state.totals.items()})
         values = {name: float(mean) / state.interval for name, mean in cast(dict[str, Tensor], means).items()}
         values["learning_rate"] = learning_rate(phase, state.phase_step - 1)
         values["samples_per_second"] = state.samples_seen / max(state.seconds, 1e-9)
         state.totals, state.interval = {}, 0
-        self._write("train", phase, values)
+        if self.journal:
+            self.journal.write(state.step, phase.name, "train", values)
 
     @torch.no_grad()
     def _validate(self, phase: PhaseConfig) -> None:
         """Figures of the averaged model over the whole validation pass, codes used among them."""
-        if not self.fabric.is_global_zero:
+        if not self.journal:
             return
-        totals: dict[str, float] = {}
+        values: dict[str, float] = {}
         counts = torch.zeros(self.config.model.quantizer.codebook_size)
-        batches = 0
-        for batch in self.shards.validation_batches(
-            self.config.train.validation_crops, phase.batch_size, phase.crop_samples
-        ):
+        crops = self.config.train.validation_crops
+        for number, rows in enumerate(self.shards.validation_batches(crops, phase.batch_size, phase.crop_samples)):
+            batch = cast(dict[str, Tensor], self.fabric.to_device(rows))
             with self.fabric.autocast():
-                probe = self.averaged.probe(cast(dict[str, Tensor], self.fabric.to_device(batch)))
+                probe = self.averaged.probe(batch)
             for name, value in probe.metrics.items():
-                totals[name] = totals.get(name, 0.0) + float(value)
+                values[name] = values.get(name, 0.0) + float(value) * len(probe.codes) / crops
             counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
-            batches += 1
-        values = {name: total / batches for name, total in totals.items()}
+            if number == 0 and dict(phase.objective).get("nll") and self.config.train.sound_seconds:
+                preview = sample.preview(self.averaged, batch, self.config.train.sound_seconds)
+                self.journal.show(self.state.step, preview)
         share = counts / counts.sum()
         values["codes_used"] = float((counts > 0).sum())
         values["code_entropy_bits"] = float(-torch.xlogy(share, share).sum() / math.log(2))
-        self._write("validation", phase, values)
-
-    def _write(self, part: str, phase: PhaseConfig, values: dict[str, float]) -> None:
-        if self.writer is None:
-            return
-        line = {"step": self.state.step, "phase": phase.name, "part": part, **values}
-        with open(self.folder / LOG_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, value in values.items():
-            self.writer.add_scalar(f"{part}/{name}", value, self.state.step)
-        if self.observer:
-            self.observer.on_log(line)
-
-    def _trim_log(self) -> None:
-        """Drops the lines of steps that a resumed run will go through again."""
-        path = self.folder / LOG_FILE
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.state.step]
-            path.write_text("".join(kept), encoding="utf-8")
+        self.journal.write(self.state.step, phase.name, "validation", values)
+        for message in warnings_of(values, len(counts)):
+            self.journal.warn(self.state.step, phase.name, message)
 
     # ----------------------------------------------------------------------------------------------- checkpoints
 
@@ -328,7 +335,7 @@ class _Run:
             return
         training = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.optimizer is not None:
-            training |= {f"optimizer.{name}": tensor for name, tensor in _flat_state(self.optimizer).items()}
+            training |= {f"optimizer.{name}": tensor for name, tensor in checkpoint.flat_state(self.optimizer).items()}
         folder = self.folder / CHECKPOINTS
         name = f"{self.state.step:09d}"
         checkpoint.save_model(folder / name, self.config.model, self.averaged.state_dict(), self._facts(), training)
@@ -337,42 +344,26 @@ class _Run:
 
     def _restore(self, folder: Path) -> dict[str, Tensor]:
         """Puts the weights and the state of a checkpoint in place and returns the optimizer's tensors."""
-        document = checkpoint.read_document(folder)
-        if document["model"] != model_to_mapping(self.config.model):
-            raise ConfigError(f"{folder}: is of another model configuration; resume with the TOML that began the run")
-        names = {f.name for f in fields(RunState)}
-        self.state = RunState(**{name: value for name, value in document["training"].items() if name in names})
-        tensors = checkpoint.read_tensors(folder / checkpoint.TRAINING_FILE)
-        self.model.load_state_dict(_with_prefix(tensors, "model."))
-        self.averaged.load_state_dict(checkpoint.read_tensors(folder / checkpoint.WEIGHTS_FILE))
-        return _with_prefix(tensors, "optimizer.") if self.state.phase_step else {}
+        remedy = f"delete {folder} to resume from the checkpoint before it"
+        try:
+            document = checkpoint.read_document(folder)
+            if checkpoint.read_config(folder) != self.config.model:  # what the file leaves out has its default
+                raise ConfigError(
+                    f"{folder}: is of another model configuration; resume with the TOML that began the run"
+                )
+            self.state = RunState(**{f.name: document["training"][f.name] for f in fields(RunState)})
+            tensors = checkpoint.read_tensors(folder / checkpoint.TRAINING_FILE)
+            self.model.load_state_dict(checkpoint.with_prefix(tensors, "model."))
+            self.averaged.load_state_dict(checkpoint.read_tensors(folder / checkpoint.WEIGHTS_FILE))
+        except ModelError as error:
+            raise ModelError(f"{error}; or {remedy}") from None
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{folder}: is damaged ({str(error).splitlines()[-1].strip()}); {remedy}") from None
+        return checkpoint.with_prefix(tensors, "optimizer.") if self.state.phase_step else {}
 
     def _finish(self) -> Path:
         finished = self.folder / FINISHED_MODEL
-        if self.writer is not None:
+        if self.fabric.is_global_zero:
             checkpoint.save_model(finished, self.config.model, self.averaged.state_dict(), self._facts())
-            self.writer.close()
         self.fabric.barrier()
         return finished
-
-
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors by "parameter number.name": no pickle is needed to keep them."""
-    state = optimizer.state_dict()["state"]
-    return {f"{number}.{name}": torch.as_tensor(value) for number, values in state.items() for name, value in values.items()}
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    document = optimizer.state_dict()
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = tensor
-    try:
-        optimizer.load_state_dict({**document, "state": state})
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"the checkpoint's optimizer does not fit the phase ({error}): leave its parts as they were") from None

@@ -1,6 +1,6 @@
 """WaveNet: the causal stack of gated, dilated convolutions that is the decoder, and in another size the 1-D prior.
 
-van den Oord et al. 2016 (arXiv 1609.03499), sections 2.1-2.5; conditioning as in VQ-VAE (arXiv 1711.00937), section 4.2.
+van den Oord et al. 2016 (arXiv 1609.03499), sections 2.1-2.5; conditioning as in VQ-VAE (1711.00937), section 4.2.
 Activations are ``[B, T, channels]``: each layer is then two matrix products over rows that lie together in memory.
 """
 
@@ -23,7 +23,7 @@ class GatedLayer(nn.Module):
         self.out = nn.Linear(config.residual, config.residual + config.skip)  # outputs: residual, skip
 
     def forward(self, x: Tensor, condition: Tensor | None, hop_length: int) -> tuple[Tensor, Tensor]:
-        """``x[B, T, R]`` and ``condition[B, frames, 2R]`` to the next layer's input and the skip output ``[B, T, S]``."""
+        """``x[B, T, R]`` and ``condition[B, frames, 2R]`` to the next layer's input and the skips ``[B, T, S]``."""
         past = F.pad(x, (0, 0, self.dilation, 0))[:, : x.shape[1]]
         gates = self.taps(torch.cat([past, x], dim=-1))
         if condition is not None:
@@ -46,7 +46,8 @@ class WaveNet(nn.Module):
         self.config = config
         layers = len(config.dilations)
         self.embedding = nn.Embedding(config.levels + 1, config.residual)
-        self.condition = nn.Linear(config.features, 2 * config.residual * layers, bias=False) if config.features else None
+        gates = 2 * config.residual * layers
+        self.condition = nn.Linear(config.features, gates, bias=False) if config.features else None
         self.layers = nn.ModuleList(GatedLayer(config, dilation) for dilation in config.dilations)
         self.hidden = nn.Linear(config.skip, config.hidden)
         self.logits = nn.Linear(config.hidden, config.levels)
@@ -57,14 +58,14 @@ class WaveNet(nn.Module):
 
     @torch.no_grad()
     def order_symbols(self) -> None:
-        """Starts the embedding from cosines over the symbols' order, so that neighbours (in loudness, say) look alike."""
+        """Starts the embedding from cosines over the symbols' order, so that neighbours (in level, say) look alike."""
         levels, width = self.config.levels, self.config.residual
         position = (torch.arange(levels) + 0.5) / levels
         waves = torch.arange(1, width + 1)
         self.embedding.weight[:levels] = 2 * torch.cos(math.pi * position[:, None] * waves) / (1 + waves / 4)
 
     def shift(self, symbols: Tensor) -> Tensor:
-        """``symbols[B, T]`` one step later, the start symbol first: what :meth:`forward` takes to predict ``symbols``."""
+        """``symbols[B, T]`` one step later, the start symbol first: what :meth:`forward` needs to predict them."""
         return F.pad(symbols, (1, 0), value=self.config.levels)[:, :-1]
 
     def forward(self, past: Tensor, features: Tensor | None = None) -> Tensor:

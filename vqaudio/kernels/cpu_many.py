@@ -1,9 +1,9 @@
 """The Numba kernel for many streams side by side: one matrix product serves them all.
 
-A lone stream is held up by the weights' way from cache to core. Here each weight, once loaded, multiplies a value of every
-stream. Arrays are ``[channels, streams]``: the products are BLAS's, the rest runs along contiguous rows. The draw is the
-reference's, without branches: the drawn symbol is the number of symbols whose cumulative probability is not beyond the
-uniform number.
+A lone stream is held up by the weights' way from cache to core. Here each weight, once loaded, multiplies a value of
+every stream. Arrays are ``[channels, streams]``: the products are BLAS's, the rest runs along contiguous rows. The draw
+is the reference's, without branches: the drawn symbol is the number of symbols whose cumulative probability is not
+beyond the uniform number.
 """
 
 import numpy as np
@@ -114,8 +114,8 @@ class Kernel:
         residual, (skip, hidden), levels = weights.embedding.shape[1], weights.hidden.shape, weights.logits.shape[1]
         both = np.concatenate([weights.past, weights.now], axis=1)
         self._taps, self._out = (np.ascontiguousarray(w.transpose(0, 2, 1)) for w in (both, weights.out))
-        transposed = {"hidden": weights.hidden.T, "logits": weights.logits.T}
-        self._weights = Weights._make(np.ascontiguousarray(a) for a in weights._replace(**transposed))
+        weights = weights._replace(hidden=weights.hidden.T, logits=weights.logits.T)
+        self._weights = Weights._make(np.ascontiguousarray(array) for array in weights)
         ends = np.cumsum(weights.dilations)
         self._starts = np.concatenate([[0], ends[:-1]])
         self._ring = np.zeros((int(ends[-1]), residual, streams), np.float32)

@@ -1,0 +1,26 @@
+"""Puts a trained model into the package: its weights in half precision, its card beside them.
+
+python recipes/speech/bundle.py runs/speech/model vqaudio/pretrained/speech
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from vqaudio import checkpoint
+
+HERE = Path(__file__).parent
+
+
+def bundle(trained: Path, target: Path) -> None:
+    """Copies the model in ``trained`` to ``target``, keeping of its training facts those that a card needs."""
+    document = checkpoint.read_document(trained)
+    kept = ("step", "samples_seen", "hours_of_sound", "seconds", "data_sha256")
+    facts = {name: document["training"][name] for name in kept}
+    state = checkpoint.read_tensors(trained / checkpoint.WEIGHTS_FILE)
+    checkpoint.save_model(target, checkpoint.read_config(trained), state, facts, half=True)
+    shutil.copy(HERE / "CARD.md", target / "CARD.md")
+
+
+if __name__ == "__main__":
+    bundle(Path(sys.argv[1]), Path(sys.argv[2]))

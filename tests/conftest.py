@@ -1,0 +1,43 @@
+"""What several test files share: tiny models with random weights, which code badly and at once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqaudio import checkpoint
+from vqaudio.codec import Codec, load
+from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig, QuantizerConfig, WaveNetConfig
+
+TINY = AudioVQVAEConfig(
+    pre_emphasis=0.85,
+    quantizer=QuantizerConfig(codebook_size=100, code_dim=8),
+    encoder=EncoderConfig(channels=(8,) * 6, residual_dilations=(1, 3)),
+    conditioning=ConditioningConfig(channels=16, residual_dilations=(1, 3), features=16),
+    decoder=WaveNetConfig(residual=16, skip=16, hidden=16, dilations=(1, 2, 4), features=16),
+    decoder_window=1024,
+    temperature=0.9,
+)
+
+
+def _save(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    checkpoint.save_model(folder, TINY, checkpoint.build(TINY).state_dict(), {"step": 7})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of 16 kHz, 64 samples a token, 100 codes."""
+    return _save(tmp_path_factory.mktemp("models") / "tiny", 0)
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of another model of the same configuration."""
+    return _save(tmp_path_factory.mktemp("models") / "other", 1)
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(tiny_model: Path) -> Codec:
+    return load(tiny_model, "cpu")

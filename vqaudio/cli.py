@@ -1,0 +1,374 @@
+"""The command line: its verbs and their options.
+
+Exit codes: 0 when all went well, 1 when anything failed, 2 on wrong usage, 130 after Ctrl-C. Whatever is heavy is
+imported in the function that needs it, so that ``--help`` comes at once.
+"""
+
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vqaudio import __version__
+from vqaudio.console import Report, TrainingView, complain, is_broken_pipe, progress_bar, trace, words_for
+from vqaudio.errors import DataError, ModelError
+from vqaudio.jobs import (
+    STANDARD,
+    Codecs,
+    Job,
+    Wishes,
+    binary_input,
+    damage_facts,
+    decode_one,
+    encode_one,
+    load_ready,
+    make_folders,
+    plan,
+    report_damage,
+    report_for,
+)
+
+app = typer.Typer(
+    help="A speech codec: a VQ-VAE whose tokens take 2 to 3 kb/s, and a WaveNet that speaks them.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich's help would take a fifth of a second to import
+    pretty_exceptions_enable=False,  # main() words them
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where the convolutions run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes CUDA where there is one.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files; - is standard input.")]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="A file, a folder or - (standard output); a folder, made if need be, where there are several INPUTs. "
+        "Left out, results lie beside the inputs.",
+    ),
+]
+
+
+# ------------------------------------------------------------------------------------------------ encode and decode
+
+
+@app.command()
+def encode(
+    inputs: InputsArgument,
+    output: OutputOption = None,
+    model: Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")] = "speech",
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sound files to .vqa streams. Any format that libsndfile reads, any sample rate, any number of channels."""
+    jobs = plan(inputs, output, ".vqa")
+    report = report_for(jobs, quiet, as_json)
+    from vqaudio.codec import load
+
+    codec = load(model, device)
+    make_folders(jobs, output)
+    for job in jobs:
+        with report.guard(job.name):
+            encode_one(codec, job, force, report)
+    report.finish()
+
+
+@app.command()
+def decode(
+    inputs: InputsArgument,
+    output: OutputOption = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="The model; by default the bundled one that is needed.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")] = 0,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
+    ] = None,
+    rate: Annotated[
+        str,
+        typer.Option(
+            "--rate",
+            metavar="codec|original|HZ",
+            help="The result's sample rate: by default the original's, with exactly as many samples.",
+        ),
+    ] = "original",
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Streams (.vqa) to sound files; OUT's suffix names the format, by default WAV of 16 bits."""
+    wishes = Wishes(seed, temperature, rate, force)
+    jobs = plan(inputs, output, ".wav")
+    report = report_for(jobs, quiet, as_json)
+    codecs = Codecs(model, device, report)
+    make_folders(jobs, output)
+    for job in jobs:
+        with report.guard(job.name):
+            decode_one(codecs.of, job, wishes, report)
+    report.finish()
+
+
+# -------------------------------------------------------------------------------------------------- info and models
+
+
+@app.command()
+def info(
+    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A stream, a bundled model's name or its folder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """What a stream or a model is: sizes, true bit rate, damage."""
+    report = Report(quiet=False)
+    with report.guard(what):
+        is_stream = what == STANDARD or os.path.isfile(what)
+        facts = _stream_facts(what, report) if is_stream else _model_facts(what)
+        print(json.dumps(facts, indent=1) if as_json else _as_lines(facts))
+    report.finish()
+
+
+def _as_lines(facts: dict[str, Any]) -> str:
+    """``name: value`` lines; nested values as JSON."""
+    width = max(map(len, facts))
+    words = {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in facts.items()}
+    words = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in words.items()}
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in words.items() if value != "")
+
+
+def _stream_facts(source: str, report: Report) -> dict[str, Any]:
+    from vqaudio.transcode import stream_facts
+
+    with binary_input(source) as file:
+        facts = stream_facts(file)
+    coded, header = facts.coded, facts.coded.header
+    report_damage(coded, source, report)
+    return {
+        "duration_s": coded.duration_s,
+        "samples": header.shape[0],
+        "channels": header.channels,
+        "sample_rate_hz": header.sample_rate_hz,
+        "bytes": coded.stream_bytes,
+        "bits_per_second": coded.bits_per_second,
+        "tokens": header.tokens,
+        "codes_used": facts.codes_used,
+        "codebook_size": header.codebook_size,
+        "entropy_bits": facts.entropy_bits,
+        "coder": header.coder.name.lower(),
+        "model": facts.model,
+        "model_sha256": header.model_sha256.hex(),
+        "damage": damage_facts(coded),
+        "messages": list(coded.messages),
+    }
+
+
+def _model_facts(model: str) -> dict[str, Any]:
+    from vqaudio.codec import model_facts, model_folder
+
+    try:
+        folder = model_folder(model)
+    except ModelError as error:
+        raise ModelError(f"{error}, or the path of a stream that exists") from None
+    return asdict(model_facts(folder))
+
+
+@app.command()
+def models(as_json: JsonOption = False) -> None:
+    """The models that come with the package."""
+    from vqaudio.codec import bundled
+
+    found = [_model_facts(name) for name in bundled()]
+    if as_json:
+        print(json.dumps({"models": found}, indent=1))
+        return
+    print(f"{'name':<12} {'Hz':>7} {'tokens/s':>9} {'codes':>6} {'kb/s':>6} {'parameters':>11} {'MB':>6}  speakers")
+    for facts in found:
+        code = f"{facts['tokens_per_second']:>9.1f} {facts['codebook_size']:>6} {facts['bits_per_second'] / 1000:>6.2f}"
+        size = f"{facts['parameters']:>11} {facts['size_bytes'] / 1e6:>6.1f}"
+        print(f"{facts['name']:<12} {facts['sample_rate_hz']:>7} {code} {size}  {len(facts['speakers']) or 'any'}")
+
+
+# ------------------------------------------------------------------------------------------------ prepare and train
+
+
+@app.command()
+def prepare(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A folder of sound files, or a corpus as published.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="SHARDS", help="The folder of shards to make.")],
+    sample_rate_hz: Annotated[
+        int, typer.Option("--sample-rate", metavar="HZ", min=1000, max=768000, help="The sample rate of the shards.")
+    ] = 16000,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Packs a corpus of speech for training. The speaker is a sub-folder's name, or a column of manifest.tsv."""
+    from vqaudio.data import INDEX_FILE
+    from vqaudio.data import prepare as pack
+
+    if output.exists() and not force:
+        raise DataError(f"{output} exists; use --force to overwrite it")
+    if output.exists() and not (output / INDEX_FILE).is_file():  # the whole folder would go
+        raise DataError(f"{output} is no folder of shards, and is not replaced; give another")
+    report = Report(quiet)
+    done = pack(source, output, sample_rate_hz, progress=report.tracked)
+    for failure in done.failed:
+        report.failure("", failure)
+    report.result(f"{output}: {done.utterances} utterances, {done.speakers} speakers, {done.hours:.2f} hours", {})
+    report.finish()
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The model and its training.")],
+    data: Annotated[Path, typer.Option("--data", metavar="SHARDS", help="What 'vqaudio prepare' made.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="The folder of the run.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value, e.g. train.phases.0.steps=100; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+) -> None:
+    """Trains a model; prints the finished model's folder. Ctrl-C saves a checkpoint to resume from."""
+    from vqaudio.config import load_run
+
+    settings = load_run(config, tuple(changes or ()))
+    from vqaudio.data import AudioShards
+    from vqaudio.train import train as run
+
+    report = Report(quiet)
+    with progress_bar() if report.shows_bars() else nullcontext() as bar:
+        finished = run(settings, AudioShards(data), output, resume, device, TrainingView(report, bar))
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
+        print(finished)
+
+
+# --------------------------------------------------------------------------------------------------------------- demo
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Where the results go; an earlier demo's are replaced."),
+    ] = Path("vqaudio-demo"),
+    model: Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")] = "speech",
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Encodes and decodes the sound that comes with the package, to hear and to measure."""
+    from vqaudio.codec import PRETRAINED
+
+    report = Report(quiet=True)
+    codec = load_ready(model, device, Report(quiet=False))
+    output.mkdir(parents=True, exist_ok=True)
+    original = output / "original.flac"
+    shutil.copyfile(PRETRAINED / "demo.flac", original)
+    to_stream = Job(str(original), str(output / "demo.vqa"))
+    to_sound = Job(to_stream.target, str(output / "decoded.wav"))
+    encoded = encode_one(codec, to_stream, True, report)
+    decoded = decode_one(lambda header: codec, to_sound, Wishes(force=True), report)
+    print(f"original  {original}: {encoded['duration_s']:.2f} s")
+    print(f"stream    {to_stream.target}: {encoded['bytes']} bytes, {encoded['bits_per_second'] / 1000:.2f} kb/s")
+    print(f"decoded   {to_sound.target}")
+    print(f"encoding  {encoded['times_real_time']:.1f} times real time")
+    print(f"decoding  {decoded['times_real_time']:.1f} times real time")
+
+
+# --------------------------------------------------------------------------------------------------------- the program
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vqaudio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception: half-written files are then removed."""
+
+
+@contextmanager
+def _sigterm_as_exception() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise _Terminated
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Runs the program and gives its exit code, whatever happens."""
+    try:
+        app(args=arguments, prog_name="vqaudio")
+        return 0
+    except SystemExit as end:  # how typer ends, also after wrong usage
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except _Terminated:
+        return 128 + signal.SIGTERM
+    except Exception as error:
+        if not is_broken_pipe(error):
+            trace()
+            complain(words_for(error))
+        return 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line on ``arguments`` (by default the program's own) and returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    with _sigterm_as_exception():
+        code = _run(arguments)
+    try:
+        print(end="", flush=True)
+    except OSError as error:
+        if not is_broken_pipe(error):
+            complain(words_for(error), "standard output")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's own last flush
+        code = code or 1
+    return code

@@ -1,0 +1,263 @@
+"""The codec: a model with the container around it. :func:`load` gives a :class:`Codec`.
+
+Which models there are, and what is known of them, is here, too. Files of any length are transcode.py's.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqaudio import checkpoint
+from vqaudio.audio import Block, StreamingResampler
+from vqaudio.autoencoder import AudioVQVAE
+from vqaudio.config import AudioVQVAEConfig
+from vqaudio.container import Coder, Header, Modality, Stream
+from vqaudio.entropy import Codes, bits_per_code
+from vqaudio.errors import ConfigError, ContainerError, ModelError
+from vqaudio.streaming import (
+    BLOCK_TOKENS,
+    Sampling,
+    Sound,
+    TokenRange,
+    WaveSound,
+    decode_blocks,
+    encode_blocks,
+    survey,
+    token_count,
+)
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+_LOUDEST = float(np.finfo(np.float32).max)
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+def bundled() -> list[str]:
+    """The names of the models that ship with the package, sorted."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{checkpoint.CONFIG_FILE}"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of a bundled model, by name, or else the folder ``model`` itself.
+
+    Raises:
+        ModelError: there is neither; the message lists the bundled names, the likeliest first.
+    """
+    names = bundled()
+    if model in names:
+        return PRETRAINED / model
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(str(model), names)
+    known = ", ".join([*near, *(name for name in names if name not in near)])
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ModelError(f"{model}: is no model; {hint}give a model's folder or a bundled one ({known or 'there is none'})")
+
+
+def find_bundled(model_sha256: bytes) -> str | None:
+    """The name of the bundled model with this fingerprint, if any."""
+    return next((name for name in bundled() if checkpoint.fingerprint(PRETRAINED / name) == model_sha256), None)
+
+
+def choose_device(device: str) -> torch.device:
+    """The device that "auto" (CUDA where there is one), "cpu" or "cuda" stands for.
+
+    Raises:
+        ConfigError: it is another word, or there is no CUDA device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device = {device!r} is not valid: give auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use; give cpu")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
+    """The codec of a bundled model, by name, or of a model's folder.
+
+    Args:
+        model: a name out of :func:`bundled`, or a folder as :func:`vqaudio.checkpoint.save_model` writes it.
+        device: where the convolutions run: "auto", "cpu" or "cuda". The WaveNet always draws on the processor.
+
+    Raises:
+        ModelError: there is no such model, or it is damaged.
+        ConfigError: there is no such device.
+    """
+    folder = model_folder(model)
+    return Codec(checkpoint.load_model(folder).to(choose_device(device)), checkpoint.fingerprint(folder))
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model folder at a glance. ``bits_per_second`` is that of one channel, the container's few bytes left out."""
+
+    name: str
+    kind: str
+    sample_rate_hz: int
+    tokens_per_second: float
+    bits_per_token: int
+    bits_per_second: float
+    codebook_size: int
+    parameters: int
+    size_bytes: int
+    sha256: str
+    speakers: tuple[str, ...]
+    training: dict[str, Any]
+
+
+def model_facts(folder: Path) -> ModelFacts:
+    """What is known of the model in ``folder``; the weights are not loaded.
+
+    Raises:
+        ModelError: it is no model, or a damaged one.
+    """
+    config = checkpoint.read_config(folder)
+    with torch.device("meta"):
+        model = checkpoint.build(config)
+    tokens_per_second = config.sample_rate_hz / config.encoder.hop_length
+    bits = bits_per_code(config.quantizer.codebook_size)
+    return ModelFacts(
+        name=folder.absolute().name,
+        kind=config.kind,
+        sample_rate_hz=config.sample_rate_hz,
+        tokens_per_second=tokens_per_second,
+        bits_per_token=bits,
+        bits_per_second=tokens_per_second * bits,
+        codebook_size=config.quantizer.codebook_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
+        sha256=checkpoint.fingerprint(folder).hex(),
+        speakers=config.speakers,
+        training=checkpoint.read_document(folder).get("training", {}),
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- codec
+
+
+class Codec:
+    """A model that codes. ``fingerprint`` (32 bytes) names it in the streams that it makes.
+
+    The level of each channel is normalised before coding and restored after. A sound's length and sample rate are
+    restored exactly.
+    """
+
+    def __init__(self, model: AudioVQVAE, fingerprint: bytes) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.fingerprint = fingerprint
+
+    @property
+    def config(self) -> AudioVQVAEConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Stream:
+        """Codes a sound.
+
+        Args:
+            wave: floats ``[T]`` or ``[channels, T]``, full scale 1.0, though any level does. T may be 0.
+            sample_rate_hz: 1,000 to 768,000.
+
+        Raises:
+            SoundError: the array has another shape, or holds integers, NaN or infinity; or the rate is not supported.
+        """
+        header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz))
+        nothing = np.zeros((header.channels, 0), np.int32)
+        return Stream(header, np.concatenate([nothing, *blocks], axis=1))
+
+    def decode(
+        self, stream: Stream, seed: int = 0, temperature: float | None = None, sample_rate_hz: int | None = None
+    ) -> Block:
+        """The sound of a stream, float32 ``[channels, T]``; damaged parts are silent.
+
+        Args:
+            stream: made by this model.
+            seed: 0 to 2**63 - 1. The same seed draws the same sound.
+            temperature: above 0, less draws more cautiously; the model's own where left out.
+            sample_rate_hz: of the result; the original's where left out, and then T is exactly the original's.
+
+        Raises:
+            ModelError: another model made the stream.
+            ContainerError: it is no sound's, or its header contradicts itself.
+            SoundError: the sample rate is not supported.
+            ConfigError: seed or temperature is out of range.
+        """
+        lost = np.zeros(stream.codes.shape, bool)
+        for damage in stream.damage:
+            lost[damage.channel, damage.first_token : damage.last_token + 1] = True
+        ranges = [TokenRange(stream.codes, lost)]
+        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz)
+        return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
+
+    def warm_up(self) -> None:
+        """Compiles the decoder's kernel, or fetches the compiled code from the disk, before anyone waits for sound."""
+        header = self._header(self.model.hop_length, self.config.sample_rate_hz, (1.0,))
+        silence = TokenRange(np.zeros((1, 1), np.int32), np.zeros((1, 1), bool))
+        for _ in decode_blocks(self.model, header, [silence], Sampling(0, 1.0), self.config.sample_rate_hz):
+            pass
+
+    # ---------------------------------------------------------------------------------------------- block by block
+
+    def encode_blocks(self, sound: Sound) -> tuple[Header, Iterator[Codes]]:
+        """The header of a sound, after one pass over it, and its codes, ``[channels, n]`` for each block of a stream.
+
+        Raises, also while iterating, what reading the sound raises, and as :meth:`encode`.
+        """
+        StreamingResampler(sound.sample_rate_hz, self.config.sample_rate_hz)  # refuses a bad rate before any work
+        found = survey(sound)
+        levels = tuple(min(1 / gain, _LOUDEST) for gain in found.gains)
+        header = self._header(found.frames, sound.sample_rate_hz, levels)
+        return header, encode_blocks(self.model, sound, found.gains, header.tokens)
+
+    def decode_blocks(
+        self,
+        header: Header,
+        ranges: Iterable[TokenRange],
+        seed: int = 0,
+        temperature: float | None = None,
+        sample_rate_hz: int | None = None,
+    ) -> Iterator[Block]:
+        """As :meth:`decode`, of the tokens in ``ranges`` as they come, in blocks ``[channels, n]``."""
+        self.check(header)
+        rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
+        sampling = Sampling(seed, self.config.temperature if temperature is None else temperature)
+        return decode_blocks(self.model, header, ranges, sampling, rate_hz)
+
+    def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...]) -> Header:
+        return Header(
+            model_sha256=self.fingerprint,
+            modality=Modality.AUDIO,
+            coder=Coder.PACKED,
+            grid=(token_count(frames, sample_rate_hz, self.model),),
+            shape=(frames,),
+            sample_rate_hz=sample_rate_hz,
+            channels=len(levels),
+            codebook_size=self.config.quantizer.codebook_size,
+            tokens_per_block=BLOCK_TOKENS,
+            levels=levels,
+        )
+
+    def check(self, header: Header) -> None:
+        """Refuses a stream that this codec cannot decode; the errors are those of :meth:`decode`."""
+        if header.model_sha256 != self.fingerprint:
+            theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
+            raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
+        if self.config.speakers:
+            raise ModelError("the model speaks with the voices of named speakers, which cannot be chosen yet")
+        if header.modality is not Modality.AUDIO:
+            raise ContainerError("the stream is that of a picture; give one of a sound")
+        if header.coder is not Coder.PACKED:
+            raise ContainerError("the stream is coded with the model's prior, which this version does not read; update")
+        tokens = token_count(header.shape[0], header.sample_rate_hz, self.model)
+        expected = (tokens, self.config.quantizer.codebook_size)
+        if (header.tokens, header.codebook_size) != expected:
+            raise ContainerError("the header's numbers contradict each other; get an intact copy of the stream")

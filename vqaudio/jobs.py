@@ -1,0 +1,279 @@
+"""One file of the many that a command is given: which result it becomes, and the work from one to the other."""
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import typer
+
+from vqaudio.console import Report
+from vqaudio.errors import ModelError, SoundError
+
+if TYPE_CHECKING:
+    from vqaudio.audio import SoundWriter
+    from vqaudio.codec import Codec
+    from vqaudio.container import Header
+    from vqaudio.transcode import Coded
+
+STANDARD = "-"  # standard input or output
+_SLOW_S = 3.0  # a warm-up that takes longer is compiling
+_MOST_DAMAGE_LINES = 10  # a file
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its result goes; either may be :data:`STANDARD`."""
+
+    source: str
+    target: str
+
+    @property
+    def name(self) -> str:
+        """The input, as messages call it."""
+        return "standard input" if self.source == STANDARD else self.source
+
+
+def plan(inputs: list[str], output: str | None, suffix: str) -> list[Job]:
+    """Which result goes where. Raises ``typer.BadParameter`` where that is not clear or makes no sense."""
+    if inputs.count(STANDARD) > 1:
+        raise typer.BadParameter("standard input (-) can be read only once")
+    if len(inputs) > 1 and output is not None:
+        if output == STANDARD:
+            raise typer.BadParameter("several inputs do not fit into standard output: give a folder with -o")
+        if os.path.exists(output) and not os.path.isdir(output):
+            raise typer.BadParameter(f"{output} is no folder: with several inputs -o takes a folder")
+        output = os.path.join(output, "")
+    jobs = [Job(source, _target(source, output, suffix)) for source in inputs]
+    _check_targets(jobs)
+    return jobs
+
+
+def _target(source: str, output: str | None, suffix: str) -> str:
+    if source != STANDARD and not Path(source).name:
+        raise typer.BadParameter(f"{source!r} names no file")
+    if output is None:
+        return STANDARD if source == STANDARD else str(Path(source).with_suffix(suffix))
+    if output == STANDARD or not (output.endswith(os.sep) or os.path.isdir(output)):
+        return output
+    return os.path.join(output, ("stdin" if source == STANDARD else Path(source).stem) + suffix)
+
+
+def _check_targets(jobs: list[Job]) -> None:
+    sources: dict[str, str] = {}
+    for job in jobs:
+        if job.target == STANDARD:
+            if sys.stdout.isatty():
+                raise typer.BadParameter("a terminal cannot show the result: redirect standard output, or give -o FILE")
+            continue
+        place = os.path.realpath(job.target)
+        if place in sources:
+            raise typer.BadParameter(f"{sources[place]} and {job.source} would both become {job.target}")
+        sources[place] = job.source
+        if job.source != STANDARD and os.path.realpath(job.source) == place:
+            raise typer.BadParameter(f"{job.source} would be overwritten by its own result: give -o")
+
+
+def make_folders(jobs: list[Job], output: str | None) -> None:
+    """Makes the folder that the user named for the results; no other."""
+    if output not in (None, STANDARD) and (len(jobs) > 1 or output.endswith(os.sep)):
+        os.makedirs(output, exist_ok=True)
+
+
+def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
+    """The report of a command with these jobs; ``typer.BadParameter`` where standard output cannot hold it all."""
+    taken = any(job.target == STANDARD for job in jobs)
+    if taken and as_json:
+        raise typer.BadParameter("--json and the result cannot share standard output: give -o FILE")
+    return Report(quiet, as_json, taken)
+
+
+# ---------------------------------------------------------------------------------------------- inputs and outputs
+
+
+@contextmanager
+def _binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
+    from vqaudio.container import atomic_write
+
+    if target == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with atomic_write(target, force) as file:
+        yield file
+
+
+@contextmanager
+def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) -> Iterator["SoundWriter"]:
+    from vqaudio.audio import SoundWriter
+    from vqaudio.container import atomic_path
+
+    if target == STANDARD:
+        with SoundWriter(sys.stdout.buffer, sample_rate_hz, channels) as writer:
+            yield writer
+        return
+    with atomic_path(target, force) as temporary:
+        try:
+            with SoundWriter(temporary, sample_rate_hz, channels) as writer:
+                yield writer
+        except SoundError as error:  # which names the file that it saw
+            raise SoundError(str(error).replace(str(temporary), target)) from error
+
+
+def binary_input(source: str) -> Any:
+    """A context manager that gives the open binary file."""
+    return nullcontext(sys.stdin.buffer) if source == STANDARD else open(source, "rb")
+
+
+# ----------------------------------------------------------------------------------------------------- doing one job
+
+
+def _figures(coded: "Coded", job: Job, seconds: float) -> dict[str, Any]:
+    """What both directions tell programs of one file."""
+    return {
+        "input": job.name,
+        "output": job.target,
+        "duration_s": coded.duration_s,
+        "bytes": coded.stream_bytes,
+        "bits_per_second": coded.bits_per_second,
+        "times_real_time": coded.duration_s / seconds,
+        "channels": coded.header.channels,
+        "sample_rate_hz": coded.header.sample_rate_hz,
+    }
+
+
+def _line(facts: dict[str, Any]) -> str:
+    rate = "" if facts["bits_per_second"] is None else f", {facts['bits_per_second'] / 1000:.2f} kb/s"
+    sizes = f"{facts['duration_s']:.2f} s, {facts['bytes']} bytes{rate}"
+    target = "standard output" if facts["output"] == STANDARD else facts["output"]
+    return f"{target}: {sizes}, {facts['times_real_time']:.1f} times real time"
+
+
+def encode_one(codec: "Codec", job: Job, force: bool, report: Report) -> dict[str, Any]:
+    """Encodes a sound file, reports it, and returns its figures."""
+    from vqaudio.audio import SoundReader, spool
+    from vqaudio.transcode import encode_file
+
+    started = time.perf_counter()
+    with (
+        spool(sys.stdin.buffer) if job.source == STANDARD else SoundReader(job.source) as sound,
+        _binary_output(job.target, force) as file,
+        report.progress(job.name) as progress,
+    ):
+        coded = encode_file(codec, sound, file, progress)
+    facts = _figures(coded, job, time.perf_counter() - started)
+    report.result(_line(facts), facts)
+    return facts
+
+
+def load_ready(model: str, device: str, report: Report) -> "Codec":
+    """The codec, its decoder compiled; says so where that takes long."""
+    from vqaudio.codec import load
+
+    codec = load(model, device)
+    message = "compiling the decoder for this machine; the next start finds it ready"
+    notice = threading.Timer(_SLOW_S, report.note, [message])
+    notice.start()
+    try:
+        codec.warm_up()
+    finally:
+        notice.cancel()
+    return codec
+
+
+class Codecs:
+    """Finds the codec of a stream: the one that the user named, or the bundled one that made it."""
+
+    def __init__(self, model: str | None, device: str, report: Report) -> None:
+        self._device, self._report = device, report
+        self._named = load_ready(model, device, report) if model else None
+        self._bundled: dict[bytes, Codec] = {}
+
+    def of(self, header: "Header") -> "Codec":
+        """The codec for a stream with this header; ``ModelError`` where there is none."""
+        from vqaudio.codec import find_bundled
+
+        if self._named is not None:
+            return self._named
+        if header.model_sha256 not in self._bundled:
+            name = find_bundled(header.model_sha256)
+            if name is None:
+                made_with = header.model_sha256.hex()[:12]
+                raise ModelError(f"was made with model {made_with}, which is not bundled; give its folder with --model")
+            self._bundled[header.model_sha256] = load_ready(name, self._device, self._report)
+        return self._bundled[header.model_sha256]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How the user wants streams decoded.
+
+    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz. What is not valid raises
+    ``typer.BadParameter``.
+    """
+
+    seed: int = 0
+    temperature: float | None = None
+    rate: str = "original"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise typer.BadParameter(f"temperature {self.temperature} is not valid: give a number above 0")
+        number = self.rate.isascii() and self.rate.isdigit() and 1000 <= int(self.rate) <= 768000
+        if self.rate not in ("original", "codec") and not number:
+            raise typer.BadParameter(f"{self.rate!r} is no rate: give codec, original, or 1000 to 768000 (Hz)")
+
+    def sample_rate_hz(self, codec: "Codec") -> int | None:
+        """That of the results; None is the original's."""
+        if self.rate == "original":
+            return None
+        return codec.config.sample_rate_hz if self.rate == "codec" else int(self.rate)
+
+
+def decode_one(codec_of: "Callable[[Header], Codec]", job: Job, wishes: Wishes, report: Report) -> dict[str, Any]:
+    """Decodes a stream, reports it and its damage, and returns its figures."""
+    from vqaudio.transcode import OpenStream, decode_file
+
+    with binary_input(job.source) as file:
+        stream = OpenStream(file)
+        codec = codec_of(stream.reader.header)
+        rate_hz = wishes.sample_rate_hz(codec)
+        started = time.perf_counter()
+        with report.progress(job.name) as progress:
+            coded = decode_file(
+                codec,
+                stream,
+                lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
+                wishes.seed,
+                wishes.temperature,
+                rate_hz,
+                progress,
+            )
+        seconds = time.perf_counter() - started
+    facts = _figures(coded, job, seconds) | {"damage": damage_facts(coded), "clipped_samples": coded.clipped}
+    report.result(_line(facts), facts)
+    report_damage(coded, job.name, report)
+    return facts
+
+
+def damage_facts(coded: "Coded") -> list[dict[str, Any]]:
+    """Stretches of lost sound, for programs; channels count from 1."""
+    rate_hz = coded.header.sample_rate_hz
+    stretches = [(damage.channel + 1, damage.samples(coded.header)) for damage in coded.damage]
+    return [{"channel": c, "first_s": lost.start / rate_hz, "end_s": lost.stop / rate_hz} for c, lost in stretches]
+
+
+def report_damage(coded: "Coded", name: str, report: Report) -> None:
+    """Makes each damaged part of the stream ``name`` a failure."""
+    lines = coded.damage_lines()
+    for line in lines[:_MOST_DAMAGE_LINES]:
+        report.failure(name, line)
+    if len(lines) > _MOST_DAMAGE_LINES:
+        report.failure(name, f"and {len(lines) - _MOST_DAMAGE_LINES} more damaged parts")
