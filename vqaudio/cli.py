@@ -61,7 +61,7 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
-InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files; - is standard input.")]
+InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files; - is standard input.")]
 OutputOption = Annotated[
     str | None,
     typer.Option(
@@ -154,11 +154,14 @@ def info(
 
 
 def _as_lines(facts: dict[str, Any]) -> str:
-    """``name: value`` lines; nested values as JSON."""
+    """``name: value`` lines of what is known; nested values as JSON."""
+    facts = {name: value for name, value in facts.items() if value not in (None, "", (), [])}
     width = max(map(len, facts))
-    words = {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in facts.items()}
+    words = {
+        name: json.dumps(value) if isinstance(value, dict | list | tuple) else value for name, value in facts.items()
+    }
     words = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in words.items()}
-    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in words.items() if value != "")
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {value}" for name, value in words.items())
 
 
 def _stream_facts(source: str, report: Report) -> dict[str, Any]:

@@ -1,23 +1,35 @@
 """Codes <-> bytes, one block at a time.
 
 A :class:`BlockCoder` turns the codes of one block of a stream into a payload and back. :class:`PackedCoder` spends the
-same whole number of bits on each code and needs no model.
+same whole number of bits on each code and needs no model. :class:`PriorCoder` spends fewer on likelier codes, and needs
+the model that says which are.
 
 Packed layout: each code takes ``bits`` bits, most significant bit first; codes follow each other without gaps and fill
 each byte from its most significant bit on. The unused low bits of the last byte are zero.
+
+Prior-coded layout: the words of constriction's range coder, most significant byte first. Zeros that would follow the
+last byte are left out, and of the numbers that mean the same codes the one with the most of them is written.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vqaudio.errors import ContainerError
 
+if TYPE_CHECKING:
+    from constriction.stream.queue import RangeEncoder
+
 MAX_CODEBOOK_SIZE = 65_536
 _WORD_BITS = 16  # one code, while it is packed or unpacked; enough for MAX_CODEBOOK_SIZE
 
+FREQUENCY_BITS = 24  # the precision in which constriction's coders count probabilities
+_CHUNK = 256  # codes whose frequencies are in memory at once
+_COUNTER_BITS = 64  # of the range coder's state: the two words of 32 bits that are not settled yet
+
 Codes = npt.NDArray[np.int32]
+Frequencies = npt.NDArray[np.int32]
 
 
 class BlockCoder(Protocol):
@@ -47,6 +59,113 @@ class PackedCoder:
     def decode(self, payload: bytes, count: int) -> Codes:
         """Unpack ``count`` codes; see :func:`unpack` for the errors."""
         return unpack(payload, count, self.bits, self.codebook_size)
+
+
+class FrequencyModel(Protocol):
+    """How often each of ``levels`` codes comes next, in integers that are the same on every machine.
+
+    The frequencies of a step are int32, at least 1 each, and add up to ``2**FREQUENCY_BITS``.
+    """
+
+    levels: int
+
+    def start(self) -> None:
+        """Forgets all: the next step is a block's first, and comes after the symbol ``levels``."""
+        ...
+
+    def frequencies(self, symbol: int) -> Frequencies:
+        """Those after ``symbol``, which follows the ones given before: ``[levels]``."""
+        ...
+
+    def frequencies_along(self, past: npt.NDArray[np.integer[Any]]) -> Frequencies:
+        """Those after each of ``past[T]`` in turn: ``[T, levels]``."""
+        ...
+
+
+class PriorCoder:
+    """The :class:`BlockCoder` that spends about ``-log2(frequency / 2**24)`` bits on each code, and a byte on a block.
+
+    Each block is coded from the model's start, so that damage to one costs no other. Nothing in it depends on how a
+    machine rounds: constriction is given floating-point numbers, but all are integers up to 2**24, and so is each sum
+    of them. It adds 1 to each, and would scale them so that they add up to 2**24, but that they do already.
+    """
+
+    def __init__(self, model: FrequencyModel) -> None:
+        """``model`` is used by this coder alone, which is for one thread."""
+        self._model = model
+
+    def encode(self, codes: Codes) -> bytes:
+        """Code ``codes`` (int32 ``[tokens]``); ``ContainerError`` for a code outside the codebook."""
+        from constriction.stream.model import Categorical
+        from constriction.stream.queue import RangeEncoder
+
+        check_codes(codes, self._model.levels)
+        encoder, family = RangeEncoder(), Categorical(perfect=False)
+        past = np.concatenate([[self._model.levels], codes[:-1]])
+        self._model.start()
+        for first in range(0, len(codes), _CHUNK):
+            chunk = slice(first, first + _CHUNK)
+            weights = _weights(self._model.frequencies_along(past[chunk]))
+            encoder.encode(np.ascontiguousarray(codes[chunk], np.int32), family, weights)
+        return _shortest(encoder)
+
+    def decode(self, payload: bytes, count: int) -> Codes:
+        """Return the ``count`` codes in ``payload``, int32 ``[count]``, after exactly that many steps of the model.
+
+        Raises:
+            ContainerError: ``payload`` is not what :meth:`encode` makes of any ``count`` codes.
+        """
+        from constriction.stream.model import Categorical
+        from constriction.stream.queue import RangeDecoder, RangeEncoder
+
+        if count < 0 or len(payload) > _most_bytes(count):
+            raise _not_codes(payload, count)
+        words = np.frombuffer(payload + bytes(-len(payload) % 4), ">u4").astype(np.uint32)
+        decoder, encoder, family = RangeDecoder(words), RangeEncoder(), Categorical(perfect=False)
+        codes = np.empty(count, np.int32)
+        symbol = self._model.levels
+        self._model.start()
+        for i in range(count):
+            weights = _weights(self._model.frequencies(symbol)[None])
+            try:
+                codes[i : i + 1] = decoder.decode(family, weights)
+            except AssertionError:  # so it says that no code has these bits
+                raise _not_codes(payload, count) from None
+            encoder.encode(codes[i : i + 1], family, weights)
+            symbol = int(codes[i])
+        if _shortest(encoder) != payload:  # the decoder itself does not notice bytes too few or too many
+            raise _not_codes(payload, count)
+        return codes
+
+
+def _weights(frequencies: Frequencies) -> npt.NDArray[np.float64]:
+    """What constriction turns into exactly these frequencies."""
+    return frequencies - 1.0
+
+
+def _shortest(encoder: "RangeEncoder") -> bytes:
+    """The fewest bytes, zeros after them understood, that decode to what was encoded."""
+    words = encoder.get_compressed()
+    settled, (low, width) = encoder.pos()
+    if not len(words):  # nothing was encoded
+        return b""
+    size = settled * 4 + _COUNTER_BITS // 8
+    sealed = int.from_bytes(words.astype(">u4").tobytes().ljust(size, b"\0"))
+    low = sealed - (sealed - low) % 2**_COUNTER_BITS  # the whole number, settled words included and carries done
+    for zeros in range(_COUNTER_BITS, -1, -8):
+        number = -(-low >> zeros)  # rounded up
+        if number << zeros < low + width:
+            break
+    return number.to_bytes(size - zeros // 8).rstrip(b"\0")
+
+
+def _most_bytes(count: int) -> int:
+    """A bound of the size of ``count`` codes: constriction rounds the range by less than a bit a code."""
+    return packed_bytes(count, FREQUENCY_BITS + 1) + _COUNTER_BITS // 8
+
+
+def _not_codes(payload: bytes, count: int) -> ContainerError:
+    return ContainerError(f"{len(payload)} bytes are not {count} codes under the model's prior; the stream is damaged")
 
 
 def bits_per_code(codebook_size: int) -> int:

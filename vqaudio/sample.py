@@ -14,6 +14,9 @@ import torch
 
 from vqaudio import audio
 from vqaudio.autoencoder import AudioVQVAE
+from vqaudio.entropy import FrequencyModel
+from vqaudio.errors import ModelError
+from vqaudio.prior import WaveNetPrior
 from vqaudio.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
@@ -136,3 +139,18 @@ def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float
         floor = math.log(audio.MEL_FLOOR)
         pictures[name] = _array(((spectrum - floor) / (math.log(mel.n_fft / 4) - floor)).clamp(0, 1))
     return Preview({name: sound.clip(-1, 1) for name, sound in sounds.items()}, pictures, rate_hz)
+
+
+def frequency_model(prior: WaveNetPrior) -> FrequencyModel:
+    """``prior`` in integers, for :class:`vqaudio.entropy.PriorCoder`. The first use on a machine compiles the kernel.
+
+    Raises:
+        ModelError: the prior is conditioned on speakers, or its weights are no trained network's.
+    """
+    from vqaudio.kernels import fixed
+
+    wavenet = prior.wavenet
+    if wavenet.condition is not None:
+        raise ModelError("the prior is conditioned on speakers, which a stream does not name; use the packed coder")
+    bias = Conditioner(wavenet)(np.zeros((1, 0), np.float32))[0]
+    return fixed.FixedKernel(fixed.quantise(export(wavenet), bias))
