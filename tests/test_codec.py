@@ -16,7 +16,7 @@ from vqaudio.codec import Codec
 from vqaudio.container import Coder, Stream
 from vqaudio.entropy import bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
-from vqaudio.sample import decoder_stream
+from vqaudio.sample import Sampler
 from vqaudio.streaming import BLOCK_TOKENS, MUTE_RAMP_S, TokenRange, WaveSound, _code_windows, _features, survey
 from vqaudio.transcode import OpenStream, decode_file, encode_file, stream_facts
 
@@ -138,7 +138,7 @@ def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
     model = tiny_codec.model
     codes = np.random.default_rng(0).integers(0, 100, (1, 700)).astype(np.int32)
     pieces = [TokenRange(part, part < 0) for part in np.split(codes, [1, 250, 260, 600], axis=1)]
-    windows = list(_code_windows(pieces, 700, model.conditioning.context_tokens))
+    windows = list(_code_windows(pieces, 700, 256, model.conditioning.context_tokens))
     assert np.array_equal(np.concatenate([w.codes[:, w.inner] for w in windows], axis=1), codes)
     features = np.concatenate([_features(model, w.codes[0])[w.inner] for w in windows])
     assert np.allclose(features, _features(model, codes[0]), atol=1e-5)
@@ -147,7 +147,7 @@ def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
 def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
     model = tiny_codec.model
     stream = tiny_codec.encode(noise(0.5), RATE)
-    draw = decoder_stream(model.decoder, 0.9, audio.SILENCE_LEVEL)
+    draw = Sampler(model.decoder, audio.SILENCE_LEVEL, 0.9).stream()
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
     symbols = draw.push(_features(model, stream.codes[0]), uniforms)
     wave = audio.DeEmphasis(0.85)(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())

@@ -154,7 +154,7 @@ def unbroken(shards: AudioShards, tmp_path_factory: pytest.TempPathFactory) -> I
     folder, listener = tmp_path_factory.mktemp("unbroken") / "run", Listener()
     settings = dataclasses.replace(TRAIN, sound_seconds=0.02, checkpoint_minutes=1000.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "decoder_stream", lambda *_: Echo())
+        patch.setattr(sample.Sampler, "stream", lambda *_: Echo())
         model = train(RunConfig(MODEL, settings), shards, folder, device="cpu", observer=listener)
     return Done(folder, model, listener)
 
@@ -419,7 +419,7 @@ def test_a_finished_model_tells_of_its_training(shards: AudioShards, unbroken: D
 
 
 def test_a_preview_is_the_first_crop_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "decoder_stream", lambda *_: Echo())
+    monkeypatch.setattr(sample.Sampler, "stream", lambda *_: Echo())
     model = AudioVQVAE(dataclasses.replace(MODEL, pre_emphasis=0.5)).eval()
     wave = 0.1 * torch.randn(2, 64 * HOP)
     preview = sample.preview(model, {"wave": wave, "speaker": torch.zeros(2, dtype=torch.int64)}, 0.03)

@@ -119,13 +119,16 @@ def decode(
             help="The result's sample rate: by default the original's, with exactly as many samples.",
         ),
     ] = "original",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Strictly from first to last sample, not stretches side by side: slower.")
+    ] = False,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Streams (.vqa) to sound files; OUT's suffix names the format, by default WAV of 16 bits."""
-    wishes = Wishes(seed, temperature, rate, force)
+    wishes = Wishes(seed, temperature, rate, exact, force)
     jobs = plan(inputs, output, ".wav")
     report = report_for(jobs, quiet, as_json)
     codecs = Codecs(model, device, report)

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import torch
 
 from vqaudio import checkpoint
-from vqaudio.audio import Block, StreamingResampler
+from vqaudio.audio import SILENCE_LEVEL, Block, StreamingResampler
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import AudioVQVAEConfig
 from vqaudio.container import Coder, Header, Modality, Stream
 from vqaudio.entropy import Codes, bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError
+from vqaudio.sample import Sampler
 from vqaudio.streaming import (
     BLOCK_TOKENS,
     Sampling,
@@ -174,7 +175,12 @@ class Codec:
         return Stream(header, np.concatenate([nothing, *blocks], axis=1))
 
     def decode(
-        self, stream: Stream, seed: int = 0, temperature: float | None = None, sample_rate_hz: int | None = None
+        self,
+        stream: Stream,
+        seed: int = 0,
+        temperature: float | None = None,
+        sample_rate_hz: int | None = None,
+        exact: bool = False,
     ) -> Block:
         """The sound of a stream, float32 ``[channels, T]``; damaged parts are silent.
 
@@ -183,6 +189,8 @@ class Codec:
             seed: 0 to 2**63 - 1. The same seed draws the same sound.
             temperature: above 0, less draws more cautiously; the model's own where left out.
             sample_rate_hz: of the result; the original's where left out, and then T is exactly the original's.
+            exact: draws each channel strictly from its first sample to its last. Otherwise stretches of a sound of
+                2 s and more are drawn side by side and joined, which is several times faster.
 
         Raises:
             ModelError: another model made the stream.
@@ -194,15 +202,16 @@ class Codec:
         for damage in stream.damage:
             lost[damage.channel, damage.first_token : damage.last_token + 1] = True
         ranges = [TokenRange(stream.codes, lost)]
-        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz)
+        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz, exact)
         return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
 
     def warm_up(self) -> None:
-        """Compiles the decoder's kernel, or fetches the compiled code from the disk, before anyone waits for sound."""
-        header = self._header(self.model.hop_length, self.config.sample_rate_hz, (1.0,))
-        silence = TokenRange(np.zeros((1, 1), np.int32), np.zeros((1, 1), bool))
-        for _ in decode_blocks(self.model, header, [silence], Sampling(0, 1.0), self.config.sample_rate_hz):
-            pass
+        """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
+        sampler = Sampler(self.model.decoder, SILENCE_LEVEL)
+        features = np.zeros((1, 1, self.config.decoder.features), np.float32)
+        uniforms = np.full((1, self.model.hop_length), 0.5)
+        sampler.stream().push(features[0], uniforms[0])
+        sampler.streams(1).push(features, uniforms)
 
     # ---------------------------------------------------------------------------------------------- block by block
 
@@ -224,12 +233,13 @@ class Codec:
         seed: int = 0,
         temperature: float | None = None,
         sample_rate_hz: int | None = None,
+        exact: bool = False,
     ) -> Iterator[Block]:
         """As :meth:`decode`, of the tokens in ``ranges`` as they come, in blocks ``[channels, n]``."""
         self.check(header)
         rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
-        sampling = Sampling(seed, self.config.temperature if temperature is None else temperature)
+        sampling = Sampling(seed, self.config.temperature if temperature is None else temperature, exact)
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...]) -> Header:

@@ -11,15 +11,12 @@ Prior-coded layout: the words of constriction's range coder, most significant by
 last byte are left out, and of the numbers that mean the same codes the one with the most of them is written.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vqaudio.errors import ContainerError
-
-if TYPE_CHECKING:
-    from constriction.stream.queue import RangeEncoder
 
 MAX_CODEBOOK_SIZE = 65_536
 _WORD_BITS = 16  # one code, while it is packed or unpacked; enough for MAX_CODEBOOK_SIZE
@@ -88,6 +85,9 @@ class PriorCoder:
     Each block is coded from the model's start, so that damage to one costs no other. Nothing in it depends on how a
     machine rounds: constriction is given floating-point numbers, but all are integers up to 2**24, and so is each sum
     of them. It adds 1 to each, and would scale them so that they add up to 2**24, but that they do already.
+
+    A payload has no redundancy: bytes too many are noticed, but most others read as some codes. Damage is for the
+    checksum of the container to find.
     """
 
     def __init__(self, model: FrequencyModel) -> None:
@@ -96,11 +96,10 @@ class PriorCoder:
 
     def encode(self, codes: Codes) -> bytes:
         """Code ``codes`` (int32 ``[tokens]``); ``ContainerError`` for a code outside the codebook."""
-        from constriction.stream.model import Categorical
-        from constriction.stream.queue import RangeEncoder
+        from constriction import stream
 
         check_codes(codes, self._model.levels)
-        encoder, family = RangeEncoder(), Categorical(perfect=False)
+        encoder, family = stream.queue.RangeEncoder(), stream.model.Categorical(perfect=False)
         past = np.concatenate([[self._model.levels], codes[:-1]])
         self._model.start()
         for first in range(0, len(codes), _CHUNK):
@@ -115,13 +114,13 @@ class PriorCoder:
         Raises:
             ContainerError: ``payload`` is not what :meth:`encode` makes of any ``count`` codes.
         """
-        from constriction.stream.model import Categorical
-        from constriction.stream.queue import RangeDecoder, RangeEncoder
+        from constriction import stream
 
         if count < 0 or len(payload) > _most_bytes(count):
             raise _not_codes(payload, count)
         words = np.frombuffer(payload + bytes(-len(payload) % 4), ">u4").astype(np.uint32)
-        decoder, encoder, family = RangeDecoder(words), RangeEncoder(), Categorical(perfect=False)
+        decoder, encoder = stream.queue.RangeDecoder(words), stream.queue.RangeEncoder()
+        family = stream.model.Categorical(perfect=False)
         codes = np.empty(count, np.int32)
         symbol = self._model.levels
         self._model.start()
@@ -140,11 +139,11 @@ class PriorCoder:
 
 def _weights(frequencies: Frequencies) -> npt.NDArray[np.float64]:
     """What constriction turns into exactly these frequencies."""
-    return frequencies - 1.0
+    return frequencies.astype(np.float64) - 1
 
 
-def _shortest(encoder: "RangeEncoder") -> bytes:
-    """The fewest bytes, zeros after them understood, that decode to what was encoded."""
+def _shortest(encoder: Any) -> bytes:
+    """The fewest bytes, zeros after them understood, that decode to what the ``RangeEncoder`` was given."""
     words = encoder.get_compressed()
     settled, (low, width) = encoder.pos()
     if not len(words):  # nothing was encoded

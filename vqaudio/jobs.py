@@ -221,6 +221,7 @@ class Wishes:
     seed: int = 0
     temperature: float | None = None
     rate: str = "original"
+    exact: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -254,6 +255,7 @@ def decode_one(codec_of: "Callable[[Header], Codec]", job: Job, wishes: Wishes, 
                 wishes.seed,
                 wishes.temperature,
                 rate_hz,
+                wishes.exact,
                 progress,
             )
         seconds = time.perf_counter() - started

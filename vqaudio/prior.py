@@ -12,7 +12,7 @@ class Prior(Protocol):
     """A distribution over a grid of codes, each given those before it."""
 
     def logits(self, codes: Tensor, condition: Tensor | None) -> Tensor:
-        """``codes[B, *grid]`` (0..K-1) to ``[B, K, *grid]``: at each place, of the code there given the earlier ones."""
+        """``codes[B, *grid]`` (0..K-1) to logits ``[B, K, *grid]`` of each code, given those before it."""
 
 
 class WaveNetPrior(nn.Module):

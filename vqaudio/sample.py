@@ -82,32 +82,71 @@ class Conditioner:
 class SymbolStream:
     """One stream of symbols from a WaveNet. Its state lives across calls and does not grow with their number."""
 
-    def __init__(self, wavenet: WaveNet, kernel: Kernel, rule: "Draw") -> None:
-        self._kernel, self._rule = kernel, rule
-        self._hop_length = wavenet.config.hop_length
-        self._conditioner = Conditioner(wavenet)
+    def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
+        self._sampler, self._kernel = sampler, kernel
 
     def push(self, features: Floats, uniforms: npt.NDArray[np.float64]) -> Integers:
         """Draws the next symbols ``[frames * hop_length]``, one of ``uniforms`` (0 to below 1) each.
 
         ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning.
         """
-        assert len(uniforms) == len(features) * self._hop_length
-        return self._kernel.generate(self._conditioner(features), self._hop_length, uniforms, self._rule)
+        hop = self._sampler.hop_length
+        assert len(uniforms) == len(features) * hop
+        return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, self._sampler.rule)
 
 
-def decoder_stream(decoder: WaveNet, temperature: float, first_symbol: int) -> SymbolStream:
-    """A stream through the fastest kernel of this machine. The first use on a machine compiles it (and caches that).
+class SymbolStreams:
+    """Streams side by side, each as a :class:`SymbolStream` of its own; together they cost a fraction of as many."""
 
-    Args:
-        decoder: the network.
-        temperature: above 0; 1 draws from the model's own distribution, less draws more cautiously.
-        first_symbol: the symbol taken to come before the first.
-    """
-    from vqaudio.kernels import cpu
-    from vqaudio.kernels.reference import Draw
+    _FRAMES = 32  # conditioned at once: bounds memory
 
-    return SymbolStream(decoder, cpu.Kernel(export(decoder), first_symbol), Draw(temperature))
+    def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
+        self._sampler, self._kernel = sampler, kernel
+
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64]) -> Integers:
+        """``features[streams, frames, F]`` and ``uniforms[streams, frames * hop_length]`` to symbols of that shape."""
+        hop, rule = self._sampler.hop_length, self._sampler.rule
+        drawn = np.empty(uniforms.shape, np.int64)
+        for first in range(0, features.shape[1], self._FRAMES):
+            part = features[:, first : first + self._FRAMES]
+            conditions = np.stack([self._sampler.conditioner(stream) for stream in part], axis=-1)
+            steps = slice(first * hop, (first + part.shape[1]) * hop)
+            drawn[:, steps] = self._kernel.generate(
+                conditions, hop, np.ascontiguousarray(uniforms[:, steps].T), rule
+            ).T
+        return drawn
+
+
+class Sampler:
+    """A WaveNet's weights, exported once, and the rule by which its symbols are drawn."""
+
+    def __init__(self, wavenet: WaveNet, first_symbol: int, temperature: float = 1.0, top_p: float = 1.0) -> None:
+        """Exports ``wavenet``.
+
+        Args:
+            wavenet: the network.
+            first_symbol: the symbol taken to come before the first.
+            temperature: above 0; 1 draws from the model's own distribution, less draws more cautiously.
+            top_p: draws only from the likeliest symbols that together have this share (1: from all).
+        """
+        from vqaudio.kernels.reference import Draw
+
+        self.hop_length = wavenet.config.hop_length
+        self.conditioner = Conditioner(wavenet)
+        self.rule = Draw(temperature, top_p)
+        self._weights, self._first_symbol = export(wavenet), first_symbol
+
+    def stream(self) -> SymbolStream:
+        """A new stream. The first use on a machine compiles the kernel (and caches that)."""
+        from vqaudio.kernels import cpu
+
+        return SymbolStream(self, cpu.Kernel(self._weights, self._first_symbol))
+
+    def streams(self, count: int) -> SymbolStreams:
+        """``count`` new streams side by side; hold BLAS to one thread while they run. Compiles as :meth:`stream`."""
+        from vqaudio.kernels import cpu_many
+
+        return SymbolStreams(self, cpu_many.Kernel(self._weights, self._first_symbol, count))
 
 
 class Preview(NamedTuple):
@@ -128,7 +167,7 @@ def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float
     frames = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // hop)
     wave, speaker = batch["wave"][:1, : frames * hop], batch["speaker"][:1]
     features = model.features(model.encode(model.emphasise(wave)), speaker)[0].T
-    stream = decoder_stream(model.decoder, model.config.temperature, audio.SILENCE_LEVEL)
+    stream = Sampler(model.decoder, audio.SILENCE_LEVEL, model.config.temperature).stream()
     symbols = stream.push(_array(features), np.random.default_rng(0).random(frames * hop))
     restore = audio.DeEmphasis(model.config.pre_emphasis)
     sounds = {"original": _array(wave[0]), "decoded": restore(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())}

@@ -21,13 +21,15 @@ from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.container import MAX_CHANNELS, Header, StreamReader
 from vqaudio.entropy import Codes, PackedCoder
 from vqaudio.errors import ConfigError, ContainerError, SoundError
-from vqaudio.sample import SymbolStream, decoder_stream
+from vqaudio.sample import Sampler
+from vqaudio.stretches import OVERLAP_TOKENS, WARM_UP_TOKENS, Joiner, Layout, cut, layout, speak
 
 BLOCK_TOKENS = 2048  # encoded at once: enough to keep a matrix product busy, and the tokens of one block of a stream
-_DECODED_TOKENS = 256  # decoded at once: about a second, so that progress shows and Ctrl-C is soon heard
+_EXACT_TOKENS = 256  # decoded at once: about a second, so that progress shows and Ctrl-C is soon heard
 _READ_FRAMES = 65536
 MUTE_RAMP_S = 0.005
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_MU_LAW = audio.mu_law_decode(torch.arange(audio.LEVELS)).numpy()
 
 Mask = npt.NDArray[np.bool_]
 
@@ -227,14 +229,14 @@ class _Window(NamedTuple):
     lost: Mask
 
 
-def _code_windows(ranges: Iterable[TokenRange], tokens: int, context: int) -> Iterator[_Window]:
-    """The stretches of :data:`_DECODED_TOKENS` tokens, with as much of ``context`` on either side as exists."""
+def _code_windows(ranges: Iterable[TokenRange], tokens: int, size: int, context: int) -> Iterator[_Window]:
+    """Windows of ``size`` tokens, with as much of ``context`` on either side as exists."""
     source = iter(ranges)
     held = next(source, None)
     start = 0  # the token that `held` begins with
-    for first in range(0, tokens, _DECODED_TOKENS):
+    for first in range(0, tokens, size):
         assert held is not None
-        end = min(first + _DECODED_TOKENS, tokens)
+        end = min(first + size, tokens)
         reach = min(end + context, tokens)
         while start + held.codes.shape[1] < reach:
             held = held.joined(next(source))
@@ -269,29 +271,20 @@ class _Mute:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the decoder draws: a ``seed`` of 0 to 2**63 - 1 and a ``temperature`` above 0, else ``ConfigError``."""
+    """How the decoder draws: a ``seed`` of 0 to 2**63 - 1 and a ``temperature`` above 0, else ``ConfigError``.
+
+    ``exact`` goes through each channel from its first sample to its last, not through stretches side by side.
+    """
 
     seed: int
     temperature: float
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed = {self.seed} is not valid: give 0 to {2**63 - 1}")
         if not 0 < self.temperature < math.inf:
             raise ConfigError(f"temperature = {self.temperature} is not valid: give a number above 0")
-
-
-class _Voice:
-    """One channel's stream of symbols and of the uniform numbers that draw them."""
-
-    def __init__(self, model: AudioVQVAE, sampling: Sampling, channel: int) -> None:
-        self._hop = model.hop_length
-        self._random = np.random.default_rng([sampling.seed, channel])
-        self._stream: SymbolStream = decoder_stream(model.decoder, sampling.temperature, audio.SILENCE_LEVEL)
-
-    def push(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Symbols ``[frames * hop]`` of ``features[frames, F]``."""
-        return self._stream.push(features, self._random.random(len(features) * self._hop))
 
 
 def decode_blocks(
@@ -308,14 +301,65 @@ def decode_blocks(
 
 def _spoken(model: AudioVQVAE, header: Header, ranges: Iterable[TokenRange], sampling: Sampling) -> Iterator[Block]:
     """What the decoder says, at the model's rate and normalised level, in blocks ``[channels, n * hop]``."""
-    voices = [_Voice(model, sampling, channel) for channel in range(header.channels)]
-    table = audio.mu_law_decode(torch.arange(audio.LEVELS)).numpy()
-    restore = audio.DeEmphasis(model.config.pre_emphasis)
+    plan = layout(header.tokens, header.channels)
+    context = model.conditioning.context_tokens
+    speaker: _Alone | _SideBySide
+    if sampling.exact or plan.abreast * header.channels == 1:
+        speaker = _Alone(model, sampling, header.channels)
+        windows = _code_windows(ranges, header.tokens, _EXACT_TOKENS, context)
+    else:
+        speaker = _SideBySide(model, sampling, header.channels, plan)
+        reach = context + max(WARM_UP_TOKENS, OVERLAP_TOKENS)
+        windows = _code_windows(ranges, header.tokens, plan.tokens * plan.abreast, reach)
     mute = _Mute(model.hop_length, model.config.sample_rate_hz)
-    for window in _code_windows(ranges, header.tokens, model.conditioning.context_tokens):
-        features = [_features(model, codes)[window.inner] for codes in window.codes]
-        symbols = np.stack([voice.push(f) for voice, f in zip(voices, features, strict=True)])
-        yield mute(restore(table[symbols]), window.lost)
+    for window in windows:
+        yield mute(speaker(window), window.lost)
+
+
+def _sampler(model: AudioVQVAE, sampling: Sampling) -> Sampler:
+    return Sampler(model.decoder, audio.SILENCE_LEVEL, sampling.temperature)
+
+
+class _Alone:
+    """Speaks each channel in one stream, from the first sample to the last."""
+
+    def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int) -> None:
+        self._model = model
+        sampler = _sampler(model, sampling)
+        self._streams = [sampler.stream() for _ in range(channels)]
+        self._generators = [np.random.default_rng([sampling.seed, channel]) for channel in range(channels)]
+        self._restore = audio.DeEmphasis(model.config.pre_emphasis)
+
+    def __call__(self, window: _Window) -> Block:
+        """The sound of the next window, ``[channels, n * hop]``."""
+        drawn = []
+        for codes, stream, generator in zip(window.codes, self._streams, self._generators, strict=True):
+            features = _features(self._model, codes)[window.inner]
+            drawn.append(stream.push(features, generator.random(len(features) * self._model.hop_length)))
+        return self._restore(_MU_LAW[np.stack(drawn)])
+
+
+class _SideBySide:
+    """Speaks all channels' stretches of a window at once, and joins them."""
+
+    def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int, plan: Layout) -> None:
+        self._model, self._seed, self._plan = model, sampling.seed, plan
+        self._sampler = _sampler(model, sampling)
+        self._joiners = [Joiner() for _ in range(channels)]
+        self._passed = 0  # tokens of the windows before
+
+    def __call__(self, window: _Window) -> Block:
+        """As :meth:`_Alone.__call__`."""
+        hop, offset = self._model.hop_length, self._passed - window.inner.start
+        stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
+        generators = [np.random.default_rng([self._seed, s.channel, offset + s.first]) for s in stretches]
+        features = [_features(self._model, codes) for codes in window.codes]
+        parts: list[list[Block]] = [[] for _ in self._joiners]
+        for s, symbols in zip(stretches, speak(self._sampler, stretches, features, generators), strict=True):
+            wave = audio.DeEmphasis(self._model.config.pre_emphasis)(_MU_LAW[symbols])[(s.first - s.begin) * hop :]
+            parts[s.channel].append(self._joiners[s.channel](wave, (s.end - s.first) * hop))
+        self._passed += window.inner.stop - window.inner.start
+        return np.stack([np.concatenate(channel) for channel in parts])
 
 
 @torch.inference_mode()

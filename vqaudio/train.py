@@ -236,7 +236,7 @@ class _Run:
         torch.manual_seed(train.seed * 1_000_003 + state.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(phase, state.phase_step)
-        with self.fabric.autocast():  # which Fabric sees to by itself only where it wraps the model for several processes
+        with self.fabric.autocast():  # which Fabric sees to by itself only where it wraps the model for DDP
             loss = wrapped.loss(self._batch(phase))
         self.fabric.backward(loss.total)
         norm = self.fabric.clip_gradients(wrapped, self.optimizer, max_norm=train.clip_norm)

@@ -122,6 +122,7 @@ def decode_file(
     seed: int = 0,
     temperature: float | None = None,
     sample_rate_hz: int | None = None,
+    exact: bool = False,
     progress: Progress = _ignore,
 ) -> Coded:
     """Decodes ``stream`` into the sound file that ``open_writer`` opens, in memory that does not grow with its length.
@@ -131,7 +132,7 @@ def decode_file(
     """
     header, lost_blocks = stream.reader.header, list[int]()
     ranges = read_ranges(stream.reader, lost_blocks)
-    blocks = codec.decode_blocks(header, ranges, seed, temperature, sample_rate_hz)
+    blocks = codec.decode_blocks(header, ranges, seed, temperature, sample_rate_hz, exact)
     rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
     total, done = resampled_length(header.shape[0], header.sample_rate_hz, rate_hz), 0
     with open_writer(rate_hz, header.channels) as writer:

@@ -15,7 +15,7 @@ The tables come from :mod:`decimal`, whose ``exp`` is correctly rounded by defin
 """
 
 from collections.abc import Callable
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
@@ -56,16 +56,14 @@ def tables() -> tuple[npt.NDArray[np.int32], Integers]:
         tanh: int32 ``[16384]``, at position 14, of -8 to below 8 in steps of 2**-10.
         exp: ``[n]``, at position 24, of 0, -1/256, -2/256 and so on down to the first that rounds to 0.
     """
-    context = Context(prec=40)
-    positive = [0]
-    for step in range(1, _TANH_REACH + 1):
-        power = context.exp(Decimal(2 * step) / (1 << _TANH_BITS))
-        positive.append(int(context.divide(_ONE * (power - 1), power + 1).to_integral_value()))
+    with localcontext(Context(prec=40, rounding=ROUND_HALF_EVEN)):  # whatever the caller's precision is
+        powers = [(Decimal(2 * step) / (1 << _TANH_BITS)).exp() for step in range(_TANH_REACH + 1)]
+        positive = [int((_ONE * (power - 1) / (power + 1)).to_integral_value()) for power in powers]
+        exp: list[int] = []
+        while not exp or exp[-1]:
+            power = (Decimal(-len(exp)) / (1 << _LOGIT_BITS)).exp()
+            exp.append(int((power * (1 << TOTAL_BITS)).to_integral_value()))
     tanh = [-value for value in positive[:0:-1]] + positive[:-1]
-    exp: list[int] = []
-    while not exp or exp[-1]:
-        power = context.exp(Decimal(-len(exp)) / (1 << _LOGIT_BITS))
-        exp.append(int((power * (1 << TOTAL_BITS)).to_integral_value()))
     return np.array(tanh, np.int32), np.array(exp, np.int64)
 
 
@@ -126,25 +124,23 @@ def quantise(weights: Weights, taps_bias: Floats) -> FixedWeights:
     Raises:
         ModelError: a weight is not finite or beyond 2**16, or the layers multiply up to more than integers hold.
     """
-    matrices = Weights._make(np.asarray(array, np.float64) for array in weights)
-    bias = np.asarray(taps_bias, np.float64)
-    for array in (*matrices, bias):
+    for array in (*weights, taps_bias):
         if not (np.abs(array) < _LARGEST_WEIGHT).all():  # NaN fails, too
             raise ModelError("the prior has weights that are not finite or beyond 65536: it cannot code; train it anew")
-    layers, skip_position, skip_reach = _quantise_layers(matrices, bias)
-    return FixedWeights(layers, _quantise_head(matrices, skip_position, skip_reach))
+    layers, skip_position, skip_reach = _quantise_layers(weights, taps_bias)
+    return FixedWeights(layers, _quantise_head(weights, skip_position, skip_reach))
 
 
-def _quantise_layers(matrices: Weights, taps_bias: Doubles) -> tuple[Layers, int, int]:
+def _quantise_layers(weights: Weights, taps_bias: Floats) -> tuple[Layers, int, int]:
     """The stack, the position of the skips' sum, and a bound of its magnitude."""
-    count, residual = matrices.past.shape[:2]
-    mixed = _fit(matrices.out, matrices.out_bias, _ONE_BITS, _ONE, _NARROW_LIMIT)
+    count, residual = weights.past.shape[:2]
+    mixed = _fit(weights.out, weights.out_bias, _ONE_BITS, _ONE, _NARROW_LIMIT)
     streams, skips = mixed.reach[:, :residual].max(1), mixed.reach[:, residual:]
 
-    farthest = Fraction(np.abs(matrices.embedding).max()) + _real(streams.sum(), mixed.position)
+    farthest = Fraction(float(np.abs(weights.embedding).max())) + _real(streams.sum(), mixed.position)
     stream = _position(farthest, count, min(_MOST_STREAM_BITS, mixed.position))
     residual_shift = mixed.position - stream
-    embedding = np.rint(np.ldexp(matrices.embedding, stream)).astype(np.int32)
+    embedding = _integers(weights.embedding, stream).astype(np.int32)
     growth = _shifted(streams, residual_shift)
     reaches = int(np.abs(embedding).max()) + np.cumsum(growth) - growth  # of what enters each layer
 
@@ -152,10 +148,11 @@ def _quantise_layers(matrices: Weights, taps_bias: Doubles) -> tuple[Layers, int
     skip_shift = mixed.position - skip
 
     narrow = [_narrowing(int(reach), _INT16_MAX) for reach in reaches]
-    taps = _quantise_taps(matrices, taps_bias, stream, reaches, narrow)
+    taps = _quantise_taps(weights, taps_bias, stream, reaches, narrow)
     gate_shift = np.array([product.position - _TANH_BITS for product in taps])
     if gate_shift.min() < 0:
         raise _too_large()
+    assert max(residual_shift, skip_shift, *gate_shift) < 30  # as the weights are below 2**16
     halves = _half(gate_shift[:, None] + (np.arange(2 * residual) >= residual))
     mixed_half = np.where(np.arange(mixed.bias.shape[1]) < residual, _half(residual_shift), _half(skip_shift))
     layers = Layers(
@@ -168,28 +165,26 @@ def _quantise_layers(matrices: Weights, taps_bias: Doubles) -> tuple[Layers, int
         out_bias=(mixed.bias + mixed_half).astype(np.int32),
         residual_shift=residual_shift,
         skip_shift=skip_shift,
-        dilations=matrices.dilations.astype(np.int64),
+        dilations=weights.dilations,
     )
     return layers, skip, int(_shifted(skips, skip_shift).sum(0).max())
 
 
-def _quantise_taps(
-    matrices: Weights, bias: Doubles, stream: int, reaches: Integers, narrow: list[int]
-) -> list[_Product]:
+def _quantise_taps(weights: Weights, bias: Floats, stream: int, reaches: Integers, narrow: list[int]) -> list[_Product]:
     """Each layer's taps, past above now, for inputs that come from the residual stream by the shifts ``narrow``."""
-    both = np.concatenate([matrices.past, matrices.now], axis=1)
+    both = np.concatenate([weights.past, weights.now], axis=1)
     return [
         _fit(both[i], bias[i], stream - shift, int(_shifted(reaches[i], shift)), _NARROW_LIMIT)
         for i, shift in enumerate(narrow)
     ]
 
 
-def _quantise_head(matrices: Weights, skip_position: int, skip_reach: int) -> Head:
-    hidden = _fit(matrices.hidden, matrices.hidden_bias, skip_position, skip_reach, _WIDE_LIMIT)
+def _quantise_head(weights: Weights, skip_position: int, skip_reach: int) -> Head:
+    hidden = _fit(weights.hidden, weights.hidden_bias, skip_position, skip_reach, _WIDE_LIMIT)
     reach = int(hidden.reach.max())
     hidden_shift = max(_narrowing(reach, _INT32_MAX), hidden.position - _MOST_HEAD_BITS)
     position = hidden.position - hidden_shift
-    logits = _fit(matrices.logits, matrices.logits_bias, position, _shifted(reach, hidden_shift), _WIDE_LIMIT)
+    logits = _fit(weights.logits, weights.logits_bias, position, _shifted(reach, hidden_shift), _WIDE_LIMIT)
     logits_shift = logits.position - _LOGIT_BITS
     if logits_shift < 0:
         raise _too_large()
@@ -203,15 +198,15 @@ def _quantise_head(matrices: Weights, skip_position: int, skip_reach: int) -> He
     )
 
 
-def _fit(matrix: Doubles, bias: Doubles, position: int, reach: int, limit: int) -> _Product:
+def _fit(matrix: Floats, bias: Floats, position: int, reach: int, limit: int) -> _Product:
     """``matrix[..., I, O]`` in int16's range at the largest position at which no sum can reach ``limit``.
 
     The inputs are at ``position`` and at most ``reach`` in magnitude.
     """
     exponent = int(np.frexp(np.abs(matrix).max())[1])  # below 2**exponent, exactly
     for bits in range(min(_MOST_WEIGHT_BITS, 15 - exponent), _LEAST_WEIGHT_BITS, -1):
-        whole = np.rint(np.ldexp(matrix, bits))
-        offset = np.rint(np.ldexp(bias, bits + position))
+        whole = _integers(matrix, bits)
+        offset = _integers(bias, bits + position)
         if np.abs(whole).max() > _INT16_MAX or np.abs(offset).max() >= limit:
             continue
         product = _Product(whole.astype(np.int64), offset.astype(np.int64), bits + position, np.zeros(0, np.int64))
@@ -219,6 +214,11 @@ def _fit(matrix: Doubles, bias: Doubles, position: int, reach: int, limit: int) 
         if sums.max() < limit:
             return product._replace(reach=sums)
     raise _too_large()
+
+
+def _integers(array: Floats, position: int) -> Doubles:
+    """``array`` at ``position``, rounded; float64 holds the product by a power of two exactly."""
+    return np.rint(np.ldexp(array.astype(np.float64), position))
 
 
 def _position(bound: Fraction, roundings: int, most: int) -> int:

@@ -1,0 +1,94 @@
+"""Stretches side by side: laid out by the stream alone, spoken as each would be alone, joined without a gap."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqaudio import stretches
+from vqaudio.config import WaveNetConfig
+from vqaudio.sample import Sampler
+from vqaudio.stretches import Joiner, Layout, cut, layout, speak, splice
+from vqaudio.wavenet import WaveNet
+
+HOP, FEATURES = 4, 3
+CONFIG = WaveNetConfig(levels=16, residual=8, skip=8, hidden=8, dilations=(1, 2), features=FEATURES, hop_length=HOP)
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Sampler:
+    torch.manual_seed(0)
+    return Sampler(WaveNet(CONFIG), 0, 0.7)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 40))
+def test_the_layout_keeps_its_bounds(tokens: int, channels: int) -> None:
+    plan = layout(tokens, channels)
+    assert 1 <= plan.tokens <= max(stretches.STRETCH_TOKENS, 2 * stretches.LEAST_TOKENS)
+    assert plan.abreast == 1 or plan.abreast * channels <= stretches.SIDE_BY_SIDE
+    if plan.abreast > 1:
+        assert plan.tokens >= stretches.LEAST_TOKENS
+
+
+@given(st.integers(1, 3000), st.integers(0, 60), st.integers(0, 60), st.integers(1, 3), st.integers(50, 600))
+def test_a_window_is_cut_without_gap_or_overlap(
+    inner: int, before: int, after: int, channels: int, tokens: int
+) -> None:
+    available = before + inner + after
+    pieces = cut(Layout(tokens, 8), channels, slice(before, before + inner), available)
+    for channel in range(channels):
+        mine = [piece for piece in pieces if piece.channel == channel]
+        assert mine[0].first == before
+        assert mine[-1].end == before + inner
+        assert all(a.end == b.first for a, b in itertools.pairwise(mine))
+        for piece in mine:
+            assert max(0, piece.first - stretches.WARM_UP_TOKENS) == piece.begin <= piece.first < piece.end
+            assert piece.stop == min(available, piece.end + stretches.OVERLAP_TOKENS)
+
+
+def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler) -> None:
+    rng = np.random.default_rng(1)
+    features = [rng.standard_normal((90, FEATURES)).astype(np.float32) for _ in range(2)]
+    pieces = cut(Layout(11, 4), 2, slice(3, 85), 90)  # 16 stretches: two groups
+    together = speak(sampler, pieces, features, [np.random.default_rng(i) for i in range(len(pieces))])
+    for index, (piece, symbols) in enumerate(zip(pieces, together, strict=True)):
+        own = features[piece.channel][piece.begin : piece.stop]
+        longest = max(p.stop - p.begin for p in pieces[index // 8 * 8 :][:8])
+        uniforms = np.random.default_rng(index).random(longest * HOP)[: len(own) * HOP]
+        np.testing.assert_array_equal(symbols, sampler.stream().push(own, uniforms))
+
+
+def test_the_number_of_threads_changes_nothing(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = [np.random.default_rng(2).standard_normal((120, FEATURES)).astype(np.float32)]
+    pieces = cut(Layout(3, 40), 1, slice(0, 120), 120)
+    drawn = []
+    for threads in (1, 3):
+        monkeypatch.setattr(stretches.os, "cpu_count", lambda threads=threads: threads)
+        generators = [np.random.default_rng(i) for i in range(len(pieces))]
+        drawn.append(np.concatenate(speak(sampler, pieces, features, generators)))
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_a_splice_is_put_where_the_two_agree() -> None:
+    rng = np.random.default_rng(3)
+    tail, wave = (rng.standard_normal(1000).astype(np.float32) for _ in range(2))
+    tail[600:700] = wave[600:700]
+    joined = splice(tail, np.concatenate([wave, [9.0]]).astype(np.float32))
+    np.testing.assert_array_equal(joined[:600], tail[:600])
+    np.testing.assert_allclose(joined[600:], np.concatenate([wave[600:], [9.0]]), atol=1e-6)
+
+
+def test_a_splice_makes_no_click() -> None:
+    time = np.arange(2000) / 16000
+    tail, wave = (np.sin(2 * np.pi * 150 * time + phase).astype(np.float32) for phase in (0.0, 2.0))
+    steps = np.abs(np.diff(splice(tail, wave))).max()
+    assert steps < 1.5 * np.abs(np.diff(wave)).max()
+
+
+def test_the_joiner_gives_what_it_is_asked_for_and_keeps_the_rest() -> None:
+    joiner, ramp = Joiner(), np.arange(3000, dtype=np.float32)
+    parts = [joiner(ramp[0:1200], 1000), joiner(ramp[1000:2200], 1000), joiner(ramp[2000:3000], 1000)]
+    np.testing.assert_allclose(np.concatenate(parts), ramp, atol=1e-3)

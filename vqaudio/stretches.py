@@ -1,0 +1,120 @@
+"""A long sound's stretches decoded side by side, and joined so that nobody hears it.
+
+A WaveNet draws one sample after another, but its memory is short. Each stretch begins a little early, so that it is in
+full voice where it is wanted, and ends a little late; where two meet, the later takes over at the place of the
+overlap where the two agree best, which is a pause if there is one. What comes out depends on the tokens and the seed,
+not on the number of threads: the stretches, and the groups that go through the kernel together, are laid out by the
+stream's length.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from vqaudio.audio import Block
+from vqaudio.sample import Sampler
+
+WARM_UP_TOKENS = 32  # spoken before a stretch and thrown away: four times the bundled decoder's receptive field
+OVERLAP_TOKENS = 24  # spoken beyond a stretch's end, for the splice
+STRETCH_TOKENS = 500
+LEAST_TOKENS = 250  # in a shorter stretch the throw-away would cost more than company gains
+SIDE_BY_SIDE = 32  # stretches that are decoded together, all channels counted
+_GROUP, _SMALL_GROUP = 16, 8  # streams of one kernel; the small where there are too few for two large groups
+_SPLICE = 80  # samples over which one stretch fades into the next
+
+Floats = npt.NDArray[np.float32]
+
+
+class Layout(NamedTuple):
+    """How a stream is cut: ``tokens`` in a stretch, ``abreast`` stretches of each channel decoded together."""
+
+    tokens: int
+    abreast: int
+
+
+def layout(tokens: int, channels: int) -> Layout:
+    """The cut of ``tokens`` tokens of each of ``channels`` channels."""
+    most = max(1, SIDE_BY_SIDE // channels)
+    if tokens >= most * STRETCH_TOKENS:
+        return Layout(STRETCH_TOKENS, most)
+    count = max(1, min(most, tokens // LEAST_TOKENS))
+    return Layout(max(1, -(-tokens // count)), count)
+
+
+class Stretch(NamedTuple):
+    """Tokens ``first`` to ``end`` of a channel, spoken from token ``begin`` to ``stop``; all counted in one window."""
+
+    channel: int
+    begin: int
+    first: int
+    end: int
+    stop: int
+
+
+def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Stretch]:
+    """The stretches of a window of ``available`` tokens, of which ``inner`` are wanted, channel after channel."""
+    stretches = []
+    for channel in range(channels):
+        for first in range(inner.start, inner.stop, plan.tokens):
+            end = min(first + plan.tokens, inner.stop)
+            begin, stop = max(first - WARM_UP_TOKENS, 0), min(end + OVERLAP_TOKENS, available)
+            stretches.append(Stretch(channel, begin, first, end, stop))
+    return stretches
+
+
+def speak(
+    sampler: Sampler, stretches: list[Stretch], features: list[Floats], generators: list[np.random.Generator]
+) -> list[npt.NDArray[np.int64]]:
+    """The symbols of each stretch from ``begin`` to ``stop``.
+
+    ``features[channel]`` is the window's ``[tokens, F]``; ``generators`` draw the uniform numbers, one a stretch.
+    """
+    size = _GROUP if len(stretches) >= SIDE_BY_SIDE else _SMALL_GROUP
+    jobs = list(zip(stretches, generators, strict=True))
+    groups = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        spoken = pool.map(lambda group: _speak_group(sampler, group, features), groups)
+        return [symbols for group in spoken for symbols in group]
+
+
+def _speak_group(
+    sampler: Sampler, group: list[tuple[Stretch, np.random.Generator]], features: list[Floats]
+) -> list[npt.NDArray[np.int64]]:
+    frames = max(stretch.stop - stretch.begin for stretch, _ in group)
+    rows = [features[stretch.channel][stretch.begin : stretch.stop] for stretch, _ in group]
+    held = np.stack([np.pad(row, ((0, frames - len(row)), (0, 0)), mode="edge") for row in rows])
+    uniforms = np.stack([generator.random(frames * sampler.hop_length) for _, generator in group])
+    symbols = sampler.streams(len(group)).push(held, uniforms)
+    return [drawn[: len(row) * sampler.hop_length] for drawn, row in zip(symbols, rows, strict=True)]
+
+
+class Joiner:
+    """Joins one channel's stretches in their order."""
+
+    def __init__(self) -> None:
+        self._tail = np.zeros(0, np.float32)
+
+    def __call__(self, wave: Block, length: int) -> Block:
+        """The next ``length`` samples. ``wave[n]`` begins where the last stretch ended and runs on past ``length``."""
+        joined = splice(self._tail[: len(wave)], wave)
+        self._tail = joined[length:]
+        return joined[:length]
+
+
+def splice(tail: Block, wave: Block) -> Block:
+    """``wave``, begun with as much of ``tail``, another rendering of the same moment, as makes the join least heard."""
+    if len(tail) < _SPLICE:
+        return wave
+    difference = np.square(tail - wave[: len(tail)], dtype=np.float64)
+    mismatch = np.convolve(difference, np.ones(_SPLICE), mode="valid")
+    place = int(mismatch.argmin())
+    fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(_SPLICE) + 0.5) / _SPLICE)).astype(np.float32)
+    joined = wave.copy()
+    joined[:place] = tail[:place]
+    region = slice(place, place + _SPLICE)
+    joined[region] = (1 - fade) * tail[region] + fade * wave[region]
+    return joined
