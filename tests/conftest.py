@@ -1,13 +1,18 @@
 """What several test files share: tiny models with random weights, which code badly and at once."""
 
+import dataclasses
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from vqaudio import checkpoint
 from vqaudio.codec import Codec, load
 from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig, QuantizerConfig, WaveNetConfig
+
+hypothesis.settings.register_profile("house", deadline=None)  # nothing here is timed
+hypothesis.settings.load_profile("house")
 
 TINY = AudioVQVAEConfig(
     pre_emphasis=0.85,
@@ -18,11 +23,12 @@ TINY = AudioVQVAEConfig(
     decoder_window=1024,
     temperature=0.9,
 )
+PRIOR = WaveNetConfig(levels=100, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=1)
 
 
-def _save(folder: Path, seed: int) -> Path:
+def _save(folder: Path, seed: int, config: AudioVQVAEConfig = TINY) -> Path:
     torch.manual_seed(seed)
-    checkpoint.save_model(folder, TINY, checkpoint.build(TINY).state_dict(), {"step": 7})
+    checkpoint.save_model(folder, config, checkpoint.build(config).state_dict(), {"step": 7}, half=True)
     return folder
 
 
@@ -36,6 +42,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of another model of the same configuration."""
     return _save(tmp_path_factory.mktemp("models") / "other", 1)
+
+
+@pytest.fixture(scope="session")
+def talking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model with a prior."""
+    return _save(tmp_path_factory.mktemp("models") / "talking", 2, dataclasses.replace(TINY, prior=PRIOR))
+
+
+@pytest.fixture(scope="session")
+def talking_codec(talking_model: Path) -> Codec:
+    return load(talking_model, "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -448,3 +448,40 @@ def test_as_a_program(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert done.stderr.startswith(b"vqaudio: ")
         assert b"Traceback" not in done.stderr
+
+
+def test_sample(run: Run, talking_model: Path, tmp_path: Path) -> None:
+    done = run("sample", "--model", talking_model, "--seconds", 0.2, "--seed", 3)
+    assert done.code == 0, done.err
+    assert soundfile.info(tmp_path / "sample.wav").frames == 3200
+    assert run("sample", "--model", talking_model, "--seconds", 0.2).code == 1  # exists
+    several = run("sample", "--model", talking_model, "--seconds", 0.1, "--count", 3, "-o", "new", "--json")
+    assert several.code == 0
+    assert [entry["output"] for entry in json.loads(several.out)["files"]] == [f"new/sample-{n}.wav" for n in (1, 2, 3)]
+    assert len({(tmp_path / f"new/sample-{n}.wav").read_bytes() for n in (1, 2, 3)}) == 3
+
+
+def test_sample_goes_on_from_a_prompt(run: Run, talk: Path, talking_model: Path, tmp_path: Path) -> None:
+    done = run("sample", "--model", talking_model, "--seconds", 0.2, "--prompt", talk, "-o", "more.vqa")
+    assert done.code == 0, done.err
+    assert run("decode", "more.vqa", "--model", talking_model).code == 0
+    prompted = run("sample", "--model", talking_model, "--seconds", 0.1, "--prompt", "more.vqa", "-o", "yet.wav")
+    assert prompted.code == 0, prompted.err
+    length = soundfile.info(tmp_path / "more.wav").frames
+    assert soundfile.info(tmp_path / "yet.wav").frames == length + 25 * 64
+
+
+def test_sample_needs_a_prior(run: Run, tiny_model: Path) -> None:
+    done = run("sample", "--model", tiny_model)
+    assert done.code == 1
+    assert "no prior" in done.err
+
+
+@pytest.mark.parametrize("coder", ["prior", "packed"])
+def test_either_coder_decodes_to_the_same_sound(run: Run, talk: Path, talking_model: Path, coder: str) -> None:
+    assert run("encode", talk, "--model", talking_model, "--coder", coder, "-o", "a.vqa").code == 0
+    assert run("encode", talk, "--model", talking_model, "-o", "b.vqa").code == 0
+    for name in "ab":
+        assert run("decode", f"{name}.vqa", "--model", talking_model).code == 0
+    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+    assert json.loads(run("info", "a.vqa", "--json").out)["coder"] == coder

@@ -180,7 +180,7 @@ def test_files_and_arrays_take_the_same_path(tiny_codec: Codec, tmp_path: Path) 
         reader.rewind()
         file = io.BytesIO()
         shares: list[float] = []
-        done = encode_file(tiny_codec, reader, file, shares.append)
+        done = encode_file(tiny_codec, reader, file, progress=shares.append)
     stream = tiny_codec.encode(whole, 22050)
     assert file.getvalue() == encoded(tiny_codec, whole, 22050)
     assert done.stream_bytes == len(file.getvalue())

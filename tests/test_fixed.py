@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.entropy import FrequencyModel, PriorCoder
+from vqaudio.entropy import FREQUENCY_BITS, FrequencyModel, PriorCoder
 from vqaudio.errors import ModelError
 from vqaudio.kernels import fixed
 from vqaudio.kernels.fixed import FixedKernel, FixedWeights, Reference, quantise
 from vqaudio.kernels.reference import Weights
 
-TOTAL = 1 << fixed.TOTAL_BITS
+TOTAL = 1 << FREQUENCY_BITS
 SIZES = {"levels": 37, "residual": 10, "skip": 13, "hidden": 11, "dilations": (1, 2, 5, 3)}
 GOLDEN = {
     "tables": "7c3057e43a8dca80128f552fef893360",

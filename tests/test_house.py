@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "data"),
     ("sample", "journal", "train"),
-    ("stretches", "streaming", "codec", "transcode"),
+    ("stretches", "streaming", "codec", "generate", "transcode"),
     ("console", "jobs", "cli"),
     ("__main__",),
 )

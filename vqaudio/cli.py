@@ -35,8 +35,11 @@ from vqaudio.jobs import (
     load_ready,
     make_folders,
     plan,
+    read_prompt,
     report_damage,
     report_for,
+    sample_targets,
+    write_sample,
 )
 
 app = typer.Typer(
@@ -57,10 +60,18 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class CoderWord(StrEnum):
+    """How tokens become bytes."""
+
+    prior = "prior"
+    packed = "packed"
+
+
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes CUDA where there is one.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+ModelOption = Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")]
 InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files; - is standard input.")]
 OutputOption = Annotated[
     str | None,
@@ -81,7 +92,11 @@ OutputOption = Annotated[
 def encode(
     inputs: InputsArgument,
     output: OutputOption = None,
-    model: Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")] = "speech",
+    model: ModelOption = "speech",
+    coder: Annotated[
+        CoderWord | None,
+        typer.Option("--coder", help="How the tokens are written: by default with the prior where the model has one."),
+    ] = None,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -91,12 +106,15 @@ def encode(
     jobs = plan(inputs, output, ".vqa")
     report = report_for(jobs, quiet, as_json)
     from vqaudio.codec import load
+    from vqaudio.container import Coder
 
     codec = load(model, device)
+    wanted = Coder[coder.name.upper()] if coder else codec.default_coder()
+    codec.block_coder(wanted)
     make_folders(jobs, output)
     for job in jobs:
         with report.guard(job.name):
-            encode_one(codec, job, force, report)
+            encode_one(codec, job, wanted, force, report)
     report.finish()
 
 
@@ -136,6 +154,49 @@ def decode(
     for job in jobs:
         with report.guard(job.name):
             decode_one(codecs.of, job, wishes, report)
+    report.finish()
+
+
+# ----------------------------------------------------------------------------------------------------- new speech
+
+
+@app.command()
+def sample(
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A sound file or a stream (.vqa); with --count a folder. By default sample.wav or the folder samples.",
+        ),
+    ] = None,
+    model: ModelOption = "speech",
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="How much new sound to draw.")] = 10.0,
+    count: Annotated[int, typer.Option("--count", metavar="N", help="How many samples.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, other speech.")] = 0,
+    temperature: Annotated[float, typer.Option("--temperature", help="Above 0; less keeps to what is likely.")] = 1.0,
+    top_p: Annotated[float, typer.Option("--top-p", help="Draw from the likeliest tokens with this share.")] = 1.0,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="FILE", help="A sound file or stream to go on from.")
+    ] = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """New speech from the model's prior over its tokens."""
+    targets = sample_targets(output, count)
+    report = Report(quiet, as_json)
+    codec = load_ready(model, device, report)
+    from vqaudio.generate import generate
+
+    opening = read_prompt(codec, prompt) if prompt else None
+    with report.progress("drawing tokens") as progress:
+        streams = generate(codec, seconds, count, seed, temperature, top_p, opening, progress)
+    for target, stream in zip(targets, streams, strict=True):
+        with report.guard(target):
+            write_sample(codec, stream, target, seed, force, report)
     report.finish()
 
 
@@ -286,7 +347,7 @@ def demo(
         Path,
         typer.Option("-o", "--output", metavar="FOLDER", help="Where the results go; an earlier demo's are replaced."),
     ] = Path("vqaudio-demo"),
-    model: Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")] = "speech",
+    model: ModelOption = "speech",
     device: DeviceOption = Device.auto,
 ) -> None:
     """Encodes and decodes the sound that comes with the package, to hear and to measure."""
@@ -299,7 +360,7 @@ def demo(
     shutil.copyfile(PRETRAINED / "demo.flac", original)
     to_stream = Job(str(original), str(output / "demo.vqa"))
     to_sound = Job(to_stream.target, str(output / "decoded.wav"))
-    encoded = encode_one(codec, to_stream, True, report)
+    encoded = encode_one(codec, to_stream, None, True, report)
     decoded = decode_one(lambda header: codec, to_sound, Wishes(force=True), report)
     print(f"original  {original}: {encoded['duration_s']:.2f} s")
     print(f"stream    {to_stream.target}: {encoded['bytes']} bytes, {encoded['bits_per_second'] / 1000:.2f} kb/s")

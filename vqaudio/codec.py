@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,9 @@ from vqaudio.audio import SILENCE_LEVEL, Block, StreamingResampler
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import AudioVQVAEConfig
 from vqaudio.container import Coder, Header, Modality, Stream
-from vqaudio.entropy import Codes, bits_per_code
+from vqaudio.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError
-from vqaudio.sample import Sampler
+from vqaudio.sample import Sampler, frequency_model
 from vqaudio.streaming import (
     BLOCK_TOKENS,
     Sampling,
@@ -154,25 +154,67 @@ class Codec:
     def __init__(self, model: AudioVQVAE, fingerprint: bytes) -> None:
         self.model = model.eval().requires_grad_(False)
         self.fingerprint = fingerprint
+        self._prior_coder: PriorCoder | None = None
 
     @property
     def config(self) -> AudioVQVAEConfig:
         """The model's configuration."""
         return self.model.config
 
-    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Stream:
+    def default_coder(self) -> Coder:
+        """How this model's streams are smallest: by its prior where it has one."""
+        return Coder.PACKED if self.model.prior is None or self.config.speakers else Coder.PRIOR
+
+    def block_coder(self, coder: Coder) -> BlockCoder:
+        """What turns codes into bytes and back; for one thread at a time.
+
+        Raises:
+            ConfigError: the model has no prior to code with.
+        """
+        if coder is Coder.PACKED:
+            return PackedCoder(self.config.quantizer.codebook_size)
+        if self._prior_coder is None:
+            if self.model.prior is None:
+                raise ConfigError("the model has no prior to code with: use the packed coder")
+            self._prior_coder = PriorCoder(frequency_model(self.model.prior))
+        return self._prior_coder
+
+    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | None = None) -> Stream:
         """Codes a sound.
 
         Args:
             wave: floats ``[T]`` or ``[channels, T]``, full scale 1.0, though any level does. T may be 0.
             sample_rate_hz: 1,000 to 768,000.
+            coder: how the codes will be written; :meth:`default_coder` where left out.
 
         Raises:
             SoundError: the array has another shape, or holds integers, NaN or infinity; or the rate is not supported.
+            ConfigError: the model has no prior to code with.
         """
-        header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz))
+        header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz), coder)
         nothing = np.zeros((header.channels, 0), np.int32)
         return Stream(header, np.concatenate([nothing, *blocks], axis=1))
+
+    def read(self, file: BinaryIO) -> Stream:
+        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.container.Stream.read`.
+
+        Raises:
+            ModelError: another model made the stream.
+            ContainerError: the file is no stream, or its header is refused.
+        """
+        coder = self.block_coder(Coder.PRIOR) if self.model.prior is not None else None
+        stream = Stream.read(file, coder)
+        self.check(stream.header)
+        return stream
+
+    def stream_of(self, codes: Codes, level: float = 1.0) -> Stream:
+        """The stream of ``codes[channels, tokens]`` that no sound was encoded to, at the model's own rate.
+
+        ``level`` is the factor from normalised to wanted loudness.
+        """
+        frames = codes.shape[1] * self.model.hop_length
+        header = self._header(frames, self.config.sample_rate_hz, (level,) * len(codes), None)
+        return Stream(header, codes)
 
     def decode(
         self,
@@ -215,7 +257,7 @@ class Codec:
 
     # ---------------------------------------------------------------------------------------------- block by block
 
-    def encode_blocks(self, sound: Sound) -> tuple[Header, Iterator[Codes]]:
+    def encode_blocks(self, sound: Sound, coder: Coder | None = None) -> tuple[Header, Iterator[Codes]]:
         """The header of a sound, after one pass over it, and its codes, ``[channels, n]`` for each block of a stream.
 
         Raises, also while iterating, what reading the sound raises, and as :meth:`encode`.
@@ -223,7 +265,7 @@ class Codec:
         StreamingResampler(sound.sample_rate_hz, self.config.sample_rate_hz)  # refuses a bad rate before any work
         found = survey(sound)
         levels = tuple(min(1 / gain, _LOUDEST) for gain in found.gains)
-        header = self._header(found.frames, sound.sample_rate_hz, levels)
+        header = self._header(found.frames, sound.sample_rate_hz, levels, coder)
         return header, encode_blocks(self.model, sound, found.gains, header.tokens)
 
     def decode_blocks(
@@ -242,11 +284,14 @@ class Codec:
         sampling = Sampling(seed, self.config.temperature if temperature is None else temperature, exact)
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
-    def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...]) -> Header:
+    def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | None) -> Header:
+        coder = self.default_coder() if coder is None else coder
+        if coder is Coder.PRIOR and self.model.prior is None:
+            raise ConfigError("the model has no prior to code with: use the packed coder")
         return Header(
             model_sha256=self.fingerprint,
             modality=Modality.AUDIO,
-            coder=Coder.PACKED,
+            coder=coder,
             grid=(token_count(frames, sample_rate_hz, self.model),),
             shape=(frames,),
             sample_rate_hz=sample_rate_hz,
@@ -265,8 +310,8 @@ class Codec:
             raise ModelError("the model speaks with the voices of named speakers, which cannot be chosen yet")
         if header.modality is not Modality.AUDIO:
             raise ContainerError("the stream is that of a picture; give one of a sound")
-        if header.coder is not Coder.PACKED:
-            raise ContainerError("the stream is coded with the model's prior, which this version does not read; update")
+        if header.coder is Coder.PRIOR and self.model.prior is None:
+            raise ContainerError("the stream is coded under a prior that its model does not have; get an intact copy")
         tokens = token_count(header.shape[0], header.sample_rate_hz, self.model)
         expected = (tokens, self.config.quantizer.codebook_size)
         if (header.tokens, header.codebook_size) != expected:

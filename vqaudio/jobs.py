@@ -19,7 +19,7 @@ from vqaudio.errors import ModelError, SoundError
 if TYPE_CHECKING:
     from vqaudio.audio import SoundWriter
     from vqaudio.codec import Codec
-    from vqaudio.container import Header
+    from vqaudio.container import Coder, Header, Stream
     from vqaudio.transcode import Coded
 
 STANDARD = "-"  # standard input or output
@@ -155,7 +155,7 @@ def _line(facts: dict[str, Any]) -> str:
     return f"{target}: {sizes}, {facts['times_real_time']:.1f} times real time"
 
 
-def encode_one(codec: "Codec", job: Job, force: bool, report: Report) -> dict[str, Any]:
+def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, report: Report) -> dict[str, Any]:
     """Encodes a sound file, reports it, and returns its figures."""
     from vqaudio.audio import SoundReader, spool
     from vqaudio.transcode import encode_file
@@ -166,10 +166,49 @@ def encode_one(codec: "Codec", job: Job, force: bool, report: Report) -> dict[st
         _binary_output(job.target, force) as file,
         report.progress(job.name) as progress,
     ):
-        coded = encode_file(codec, sound, file, progress)
+        coded = encode_file(codec, sound, file, coder, progress)
     facts = _figures(coded, job, time.perf_counter() - started)
     report.result(_line(facts), facts)
     return facts
+
+
+def sample_targets(output: str | None, count: int) -> list[str]:
+    """Where ``count`` samples go; ``typer.BadParameter`` where that makes no sense. Makes the folder of several."""
+    if count == 1:
+        return [output or "sample.wav"]
+    folder = Path(output or "samples")
+    if folder.exists() and not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is no folder: with --count -o takes a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return [str(folder / f"sample-{number:0{len(str(count))}d}.wav") for number in range(1, count + 1)]
+
+
+def read_prompt(codec: "Codec", path: str) -> "Stream":
+    """The stream in ``path``, or that of the sound in it; a sound of several channels is mixed to one."""
+    from vqaudio.container import MAGIC
+
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(0)
+            return codec.read(file)
+    from vqaudio.audio import SoundReader
+    from vqaudio.streaming import mixed
+
+    with SoundReader(path) as sound:
+        return codec.encode(mixed(sound), sound.sample_rate_hz)
+
+
+def write_sample(codec: "Codec", stream: "Stream", target: str, seed: int, force: bool, report: Report) -> None:
+    """Writes new speech as a sound file or, where ``target`` ends in .vqa, as a stream, and reports it."""
+    rate_hz = codec.config.sample_rate_hz
+    if Path(target).suffix.lower() == ".vqa":
+        with _binary_output(target, force) as file:
+            stream.write(file, codec.block_coder(stream.header.coder))
+    else:
+        with _sound_output(target, force, rate_hz, 1) as writer:
+            writer.write(codec.decode(stream, seed))
+    duration_s = stream.header.shape[0] / rate_hz
+    report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
 
 
 def load_ready(model: str, device: str, report: Report) -> "Codec":

@@ -5,7 +5,7 @@ same rule from uniform numbers made outside, so that a seed means the same thing
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -107,14 +107,23 @@ class SymbolStreams:
         """``features[streams, frames, F]`` and ``uniforms[streams, frames * hop_length]`` to symbols of that shape."""
         hop, rule = self._sampler.hop_length, self._sampler.rule
         drawn = np.empty(uniforms.shape, np.int64)
+        for conditions, steps in self._conditioned(features):
+            own = np.ascontiguousarray(uniforms[:, steps].T)
+            drawn[:, steps] = self._kernel.generate(conditions, hop, own, rule).T
+        return drawn
+
+    def follow(self, features: Floats, symbols: Integers) -> None:
+        """Goes through ``symbols[streams, frames * hop_length]`` as if they had been drawn."""
+        for conditions, steps in self._conditioned(features):
+            self._kernel.score(conditions, self._sampler.hop_length, np.ascontiguousarray(symbols[:, steps].T))
+
+    def _conditioned(self, features: Floats) -> Iterator[tuple[Floats, slice]]:
+        """Conditions ``[frames, L, 2R, streams]`` and the steps that they are for, some frames at a time."""
+        hop = self._sampler.hop_length
         for first in range(0, features.shape[1], self._FRAMES):
             part = features[:, first : first + self._FRAMES]
             conditions = np.stack([self._sampler.conditioner(stream) for stream in part], axis=-1)
-            steps = slice(first * hop, (first + part.shape[1]) * hop)
-            drawn[:, steps] = self._kernel.generate(
-                conditions, hop, np.ascontiguousarray(uniforms[:, steps].T), rule
-            ).T
-        return drawn
+            yield conditions, slice(first * hop, (first + part.shape[1]) * hop)
 
 
 class Sampler:

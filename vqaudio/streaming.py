@@ -19,7 +19,7 @@ from vqaudio import audio
 from vqaudio.audio import Block
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.container import MAX_CHANNELS, Header, StreamReader
-from vqaudio.entropy import Codes, PackedCoder
+from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.sample import Sampler
 from vqaudio.stretches import OVERLAP_TOKENS, WARM_UP_TOKENS, Joiner, Layout, cut, layout, speak
@@ -79,6 +79,12 @@ class WaveSound:
 
     def rewind(self) -> None:
         """Does nothing: each call of :meth:`blocks` starts at the first sample."""
+
+
+def mixed(sound: Sound) -> npt.NDArray[np.float32]:
+    """The mean of a sound's channels, ``[T]``."""
+    blocks = [block.mean(axis=0) for block in sound.blocks(_READ_FRAMES)]
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 # ----------------------------------------------------------------------------------------------------------- encoding
@@ -194,9 +200,9 @@ class TokenRange(NamedTuple):
         return TokenRange(self.codes[:, tokens:], self.lost[:, tokens:])
 
 
-def read_ranges(reader: StreamReader, lost_blocks: list[int]) -> Iterator[TokenRange]:
-    """The tokens of a packed stream as they are read; the numbers of damaged blocks are added to ``lost_blocks``."""
-    header, coder = reader.header, PackedCoder(reader.header.codebook_size)
+def read_ranges(reader: StreamReader, coder: BlockCoder, lost_blocks: list[int]) -> Iterator[TokenRange]:
+    """The tokens of a stream as they are read; the numbers of damaged blocks are added to ``lost_blocks``."""
+    header = reader.header
     last = np.zeros(header.channels, np.int32)
     rows: list[Codes] = []
     lost: list[bool] = []
@@ -214,7 +220,7 @@ def read_ranges(reader: StreamReader, lost_blocks: list[int]) -> Iterator[TokenR
             rows, lost = [], []
 
 
-def _decoded_payload(coder: PackedCoder, payload: bytes | None, count: int) -> Codes | None:
+def _decoded_payload(coder: BlockCoder, payload: bytes | None, count: int) -> Codes | None:
     try:
         return None if payload is None else coder.decode(payload, count)
     except ContainerError:  # its CRC is right, so whoever wrote it was wrong

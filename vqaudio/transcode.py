@@ -9,9 +9,9 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from vqaudio.audio import SoundWriter, resampled_length
-from vqaudio.codec import Codec, find_bundled
+from vqaudio.codec import Codec, find_bundled, load
 from vqaudio.container import Coder, Damage, Header, Modality, StreamReader, StreamWriter, damage_of
-from vqaudio.entropy import PackedCoder
+from vqaudio.entropy import BlockCoder, PackedCoder
 from vqaudio.errors import ContainerError
 from vqaudio.streaming import Sound, read_ranges
 
@@ -97,19 +97,22 @@ class OpenStream:
         return Coded(header, self._counted.count, damage, tuple(self.reader.damage))
 
 
-def encode_file(codec: Codec, sound: Sound, file: BinaryIO, progress: Progress = _ignore) -> Coded:
+def encode_file(
+    codec: Codec, sound: Sound, file: BinaryIO, coder: Coder | None = None, progress: Progress = _ignore
+) -> Coded:
     """Encodes ``sound`` (a SoundReader, say) into the open ``file``, in memory that does not grow with its length.
 
     Raises:
         SoundError: the sound cannot be read or coded.
+        ConfigError: the model has no prior to code with.
     """
-    header, blocks = codec.encode_blocks(sound)
+    header, blocks = codec.encode_blocks(sound, coder)
     counted = _CountingFile(file)
-    coder, done = PackedCoder(header.codebook_size), 0
+    block_coder, done = codec.block_coder(header.coder), 0
     with StreamWriter(cast(BinaryIO, counted), header) as writer:
         for block in blocks:
             for codes in block:
-                writer.write(coder.encode(codes))
+                writer.write(block_coder.encode(codes))
             done += block.shape[1]
             progress(done / header.tokens)
     return Coded(header, counted.count)
@@ -131,7 +134,8 @@ def decode_file(
     :meth:`Codec.decode`; what the writer raises is passed on.
     """
     header, lost_blocks = stream.reader.header, list[int]()
-    ranges = read_ranges(stream.reader, lost_blocks)
+    codec.check(header)
+    ranges = read_ranges(stream.reader, codec.block_coder(header.coder), lost_blocks)
     blocks = codec.decode_blocks(header, ranges, seed, temperature, sample_rate_hz, exact)
     rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
     total, done = resampled_length(header.shape[0], header.sample_rate_hz, rate_hz), 0
@@ -145,11 +149,14 @@ def decode_file(
 
 @dataclass(frozen=True)
 class StreamFacts:
-    """A stream read through: its size and damage, and how many of the model's codes occur in it."""
+    """A stream read through: its size and damage, and how many of the model's codes occur in it.
+
+    Codes under a prior are read only where the model is a bundled one; else what is said of them is None.
+    """
 
     coded: Coded
-    codes_used: int
-    entropy_bits: float  # of a code, by how often each occurs
+    codes_used: int | None
+    entropy_bits: float | None  # of a code, by how often each occurs
     model: str | None  # the bundled model's name
 
 
@@ -161,12 +168,23 @@ def stream_facts(file: BinaryIO) -> StreamFacts:
     """
     stream = OpenStream(file)
     header, lost_blocks = stream.reader.header, list[int]()
-    if header.modality is not Modality.AUDIO or header.coder is not Coder.PACKED:
-        raise ContainerError("the stream is not that of a packed sound, which is all that this version reads; update")
+    if header.modality is not Modality.AUDIO:
+        raise ContainerError("the stream is not that of a sound, which is all that this version reads; update")
+    model = find_bundled(header.model_sha256)
+    coder = _coder_without_model(header, model)
+    if coder is None:
+        lost_blocks = [block.index for block in stream.reader if block.payload is None]
+        return StreamFacts(stream.finish(lost_blocks), None, None, model)
     counts = np.zeros(header.codebook_size, np.int64)
-    for codes, lost in read_ranges(stream.reader, lost_blocks):
+    for codes, lost in read_ranges(stream.reader, coder, lost_blocks):
         counts += np.bincount(codes[~lost], minlength=len(counts))
     shares = counts[counts > 0] / max(1, int(counts.sum()))
     entropy = float((shares * np.log2(1 / shares)).sum())
-    found = find_bundled(header.model_sha256)
-    return StreamFacts(stream.finish(lost_blocks), int(np.count_nonzero(counts)), entropy, found)
+    return StreamFacts(stream.finish(lost_blocks), int(np.count_nonzero(counts)), entropy, model)
+
+
+def _coder_without_model(header: Header, bundled_model: str | None) -> BlockCoder | None:
+    """The coder of a stream whose model nobody named."""
+    if header.coder is Coder.PACKED:
+        return PackedCoder(header.codebook_size)
+    return load(bundled_model, "cpu").block_coder(header.coder) if bundled_model else None

@@ -24,10 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from vqaudio.entropy import FREQUENCY_BITS
 from vqaudio.errors import ModelError
 from vqaudio.kernels.reference import Doubles, Floats, Integers, Weights
-
-TOTAL_BITS = 24  # the frequencies of a step add up to 2**24, what constriction's coders count in
 
 _ONE_BITS = 14  # position of tanh and of a layer's output
 _ONE = 1 << _ONE_BITS
@@ -62,7 +61,7 @@ def tables() -> tuple[npt.NDArray[np.int32], Integers]:
         exp: list[int] = []
         while not exp or exp[-1]:
             power = (Decimal(-len(exp)) / (1 << _LOGIT_BITS)).exp()
-            exp.append(int((power * (1 << TOTAL_BITS)).to_integral_value()))
+            exp.append(int((power * (1 << FREQUENCY_BITS)).to_integral_value()))
     tanh = [-value for value in positive[:0:-1]] + positive[:-1]
     return np.array(tanh, np.int32), np.array(exp, np.int64)
 
@@ -294,9 +293,9 @@ class Reference:
         """Every symbol gets one; the rest of 2**24 goes by exp(logit), rounded down; what is left, to the likeliest."""
         exp = tables()[1]
         powers = exp[np.minimum(logits.max() - logits, len(exp) - 1)]
-        factor = (((1 << TOTAL_BITS) - len(logits)) << _SHARE_BITS) // powers.sum()
+        factor = (((1 << FREQUENCY_BITS) - len(logits)) << _SHARE_BITS) // powers.sum()
         frequencies: Integers = 1 + ((powers * factor) >> _SHARE_BITS)
-        frequencies[logits.argmax()] += (1 << TOTAL_BITS) - frequencies.sum()
+        frequencies[logits.argmax()] += (1 << FREQUENCY_BITS) - frequencies.sum()
         return frequencies
 
 
@@ -380,7 +379,7 @@ def _shares(logits, exp, frequencies):  # type: ignore[no-untyped-def]
     for j in range(logits.shape[0]):
         logits[j] = exp[min(top - logits[j], last)]
         total += logits[j]
-    rest = 1 << TOTAL_BITS
+    rest = 1 << FREQUENCY_BITS
     factor = ((rest - logits.shape[0]) << _SHARE_BITS) // total
     for j in range(logits.shape[0]):
         frequencies[j] = 1 + ((logits[j] * factor) >> _SHARE_BITS)
