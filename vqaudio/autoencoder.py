@@ -244,9 +244,13 @@ class AudioVQVAE(nn.Module):
             mel = audio.log_mel(wave, self.config.sample_rate_hz, n_fft, self.hop_length, n_mels)
         return mel.clamp(min=MEL_FLOOR)
 
-    def decoder_nll(self, features: Tensor, emphasised: Tensor) -> Tensor:
-        """Nats a sample of the middle ``decoder_window`` samples of each crop, given the samples before each."""
-        hop, window = self.hop_length, min(self.config.decoder_window, emphasised.shape[1])
+    def decoder_nll(self, features: Tensor, emphasised: Tensor, window: int | None = None) -> Tensor:
+        """Nats a sample, given the samples before each, of the middle ``window`` samples of each crop.
+
+        ``features[B, F, frames]`` are those of ``emphasised[B, frames * hop]``; ``window`` is a multiple of the hop, the
+        configuration's ``decoder_window`` where left out.
+        """
+        hop, window = self.hop_length, min(window or self.config.decoder_window, emphasised.shape[1])
         first = (emphasised.shape[1] - window) // hop // 2
         symbols = audio.mu_law_encode(emphasised)
         silence = torch.full_like(symbols[:, :1], audio.SILENCE_LEVEL)

@@ -1,4 +1,4 @@
-"""New speech: tokens drawn from the prior one after another (VQ-VAE, section 3.3), as streams that decode like others."""
+"""New speech: tokens drawn from the prior one after another (VQ-VAE, section 3.3), as streams like any other."""
 
 from collections.abc import Callable
 
