@@ -23,7 +23,7 @@ PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
 
-demo: $(DEMO)/.stamp ## install into .venv and hear the codec: encode, decode, generate
+demo: $(DEMO)/.stamp ## install into .venv and hear the codec: encode and decode a clip
 	$(DEMO)/bin/vqaudio demo
 
 test: ## check, then the whole test suite, on the package installed into a fresh environment

@@ -1,11 +1,14 @@
 """New speech from the prior, and streams that the prior codes."""
 
+import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import vqaudio
 from vqaudio.codec import Codec
 from vqaudio.container import Coder, Stream
 from vqaudio.errors import ConfigError, ContainerError, ModelError
@@ -104,10 +107,17 @@ def test_damage_to_a_prior_coded_stream_costs_one_block(talking_codec: Codec) ->
     np.testing.assert_array_equal(damaged.codes[:, 4096:], stream.codes[:, 4096:])
 
 
+def test_a_stream_saves_and_loads_by_itself_while_its_codec_is_in_use(talking_codec: Codec, tmp_path: Path) -> None:
+    stream = talking_codec.encode(np.zeros(2000, np.float32), RATE)
+    stream.save(tmp_path / "a.vqa")
+    np.testing.assert_array_equal(vqaudio.Stream.load(tmp_path / "a.vqa").codes, stream.codes)
+
+
 def test_a_stream_under_a_prior_needs_its_model(talking_codec: Codec) -> None:
     file = io.BytesIO()
     stream = talking_codec.encode(np.zeros(2000, np.float32), RATE)
-    stream.write(file, talking_codec.block_coder(Coder.PRIOR))
+    foreign = dataclasses.replace(stream.header, model_sha256=bytes(32))
+    Stream(foreign, stream.codes).write(file, talking_codec.block_coder(Coder.PRIOR))
     file.seek(0)
     with pytest.raises(ContainerError, match="needs that model"):
         Stream.read(file)

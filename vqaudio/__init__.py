@@ -25,7 +25,7 @@ __all__ = ["Codec", "Stream", "VqaudioError", "__version__", "load"]
 
 _HOME = {
     "Codec": "vqaudio.codec",
-    "Stream": "vqaudio.container",
+    "Stream": "vqaudio.codec",  # not container's own: the codec knows the models that streams need
     "VqaudioError": "vqaudio.errors",
     "load": "vqaudio.codec",
 }

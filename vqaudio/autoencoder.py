@@ -247,8 +247,8 @@ class AudioVQVAE(nn.Module):
     def decoder_nll(self, features: Tensor, emphasised: Tensor, window: int | None = None) -> Tensor:
         """Nats a sample, given the samples before each, of the middle ``window`` samples of each crop.
 
-        ``features[B, F, frames]`` are those of ``emphasised[B, frames * hop]``; ``window`` is a multiple of the hop, the
-        configuration's ``decoder_window`` where left out.
+        ``features[B, F, frames]`` are those of ``emphasised[B, frames * hop]``; ``window`` is a multiple of the hop,
+        the configuration's ``decoder_window`` where left out.
         """
         hop, window = self.hop_length, min(window or self.config.decoder_window, emphasised.shape[1])
         first = (emphasised.shape[1] - window) // hop // 2

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from vqaudio import checkpoint
 from vqaudio.audio import SILENCE_LEVEL, Block, StreamingResampler
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import AudioVQVAEConfig
-from vqaudio.container import Coder, Header, Modality, Stream
+from vqaudio.container import Coder, Header, Modality, Stream, add_coder_finder
 from vqaudio.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.sample import Sampler, frequency_model
@@ -93,7 +94,23 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
         ConfigError: there is no such device.
     """
     folder = model_folder(model)
-    return Codec(checkpoint.load_model(folder).to(choose_device(device)), checkpoint.fingerprint(folder))
+    codec = Codec(checkpoint.load_model(folder).to(choose_device(device)), checkpoint.fingerprint(folder))
+    _loaded[codec.fingerprint] = codec
+    return codec
+
+
+def find_coder(header: Header) -> BlockCoder | None:
+    """The coder of a stream whose model nobody named: one of a codec in use, or of a bundled model, or None."""
+    if header.coder is Coder.PACKED:
+        return PackedCoder(header.codebook_size)
+    codec = _loaded.get(header.model_sha256)
+    if codec is None and (name := find_bundled(header.model_sha256)):
+        codec = load(name, "cpu")
+    return codec.block_coder(header.coder) if codec else None
+
+
+_loaded: "WeakValueDictionary[bytes, Codec]" = WeakValueDictionary()
+add_coder_finder(find_coder)
 
 
 @dataclass(frozen=True)
@@ -202,8 +219,7 @@ class Codec:
             ModelError: another model made the stream.
             ContainerError: the file is no stream, or its header is refused.
         """
-        coder = self.block_coder(Coder.PRIOR) if self.model.prior is not None else None
-        stream = Stream.read(file, coder)
+        stream = Stream.read(file, None if self.model.prior is None else self.block_coder(Coder.PRIOR))
         self.check(stream.header)
         return stream
 

@@ -20,7 +20,7 @@ import secrets
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -531,11 +531,20 @@ class Stream:
 def _coder_of(header: Header, coder: BlockCoder | None) -> BlockCoder:
     if header.coder is Coder.PACKED:
         return PackedCoder(header.codebook_size)
+    coder = coder or next(filter(None, (find(header) for find in _coder_finders)), None)
     if coder is None:
         raise ContainerError(
             f"the stream is coded with the prior of model {header.model_sha256.hex()[:12]}: it needs that model"
         )
     return coder
+
+
+_coder_finders: list[Callable[[Header], BlockCoder | None]] = []
+
+
+def add_coder_finder(find: Callable[[Header], BlockCoder | None]) -> None:
+    """Let ``find`` be asked for the coder of a prior-coded stream that comes without; it may know the model."""
+    _coder_finders.append(find)
 
 
 @contextmanager

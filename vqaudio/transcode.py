@@ -9,9 +9,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from vqaudio.audio import SoundWriter, resampled_length
-from vqaudio.codec import Codec, find_bundled, load
+from vqaudio.codec import Codec, find_bundled, find_coder
 from vqaudio.container import Coder, Damage, Header, Modality, StreamReader, StreamWriter, damage_of
-from vqaudio.entropy import BlockCoder, PackedCoder
 from vqaudio.errors import ContainerError
 from vqaudio.streaming import Sound, read_ranges
 
@@ -171,7 +170,7 @@ def stream_facts(file: BinaryIO) -> StreamFacts:
     if header.modality is not Modality.AUDIO:
         raise ContainerError("the stream is not that of a sound, which is all that this version reads; update")
     model = find_bundled(header.model_sha256)
-    coder = _coder_without_model(header, model)
+    coder = find_coder(header)
     if coder is None:
         lost_blocks = [block.index for block in stream.reader if block.payload is None]
         return StreamFacts(stream.finish(lost_blocks), None, None, model)
@@ -181,10 +180,3 @@ def stream_facts(file: BinaryIO) -> StreamFacts:
     shares = counts[counts > 0] / max(1, int(counts.sum()))
     entropy = float((shares * np.log2(1 / shares)).sum())
     return StreamFacts(stream.finish(lost_blocks), int(np.count_nonzero(counts)), entropy, model)
-
-
-def _coder_without_model(header: Header, bundled_model: str | None) -> BlockCoder | None:
-    """The coder of a stream whose model nobody named."""
-    if header.coder is Coder.PACKED:
-        return PackedCoder(header.codebook_size)
-    return load(bundled_model, "cpu").block_coder(header.coder) if bundled_model else None
