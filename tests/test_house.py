@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "data"),
     ("sample", "journal", "train"),
-    ("stretches", "streaming", "codec", "generate", "transcode"),
+    ("stretches", "streaming", "codec", "generate", "evaluate", "transcode"),
     ("console", "jobs", "cli"),
     ("__main__",),
 )

@@ -21,7 +21,16 @@ from typing import Annotated, Any
 import typer
 
 from vqaudio import __version__
-from vqaudio.console import Report, TrainingView, complain, is_broken_pipe, progress_bar, trace, words_for
+from vqaudio.console import (
+    Report,
+    TrainingView,
+    complain,
+    evaluation_lines,
+    is_broken_pipe,
+    progress_bar,
+    trace,
+    words_for,
+)
 from vqaudio.errors import DataError, ModelError
 from vqaudio.jobs import (
     STANDARD,
@@ -197,6 +206,43 @@ def sample(
     for target, stream in zip(targets, streams, strict=True):
         with report.guard(target):
             write_sample(codec, stream, target, seed, force, report)
+    report.finish()
+
+
+# --------------------------------------------------------------------------------------------------------- evaluate
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model's name or a folder.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="CORPUS", help="A folder of sound files, or one with manifest.tsv.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Files of each group; 0 takes all.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the decoder's draws.")] = 0,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="By default the model's own.")] = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, intelligibility."""
+    report = Report(quiet)
+    codec = load_ready(model, device, report)
+    from vqaudio.container import atomic_write
+    from vqaudio.evaluate import evaluate as score
+
+    corpus = data.parent if data.name == "manifest.tsv" else data
+    result = score(codec, corpus, limit, seed, temperature, report.tracked)
+    if output:
+        with atomic_write(output, force) as file:
+            file.write(json.dumps(asdict(result), indent=1).encode())
+    for line in evaluation_lines(result):
+        report.result(line, {})
+    for line in result.not_measured:
+        report.note(line)
     report.finish()
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from vqaudio.config import PhaseConfig
+    from vqaudio.evaluate import Evaluation
     from vqaudio.train import RunState
 
 
@@ -53,6 +54,18 @@ def is_broken_pipe(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def evaluation_lines(result: "Evaluation") -> list[str]:
+    """A table of an evaluation: a score a line, a group a column, the mean and half its 95 % interval."""
+    names = list(result.groups["all"])
+    lines = [" ".join([f"{'':<26}", *(f"{group[:20]:>20}" for group in result.groups)])]
+    for name in names:
+        means = [of[name] for of in result.groups.values()]
+        cells = [f"{mean.value:.5g} ±{(mean.high - mean.low) / 2:.2g}" for mean in means]
+        lines.append(" ".join([f"{name.replace('_', ' '):<26}", *(f"{cell:>20}" for cell in cells)]))
+    share = f"the largest share {100 * result.largest_code_share:.1f} %, {result.code_entropy_bits:.2f} bits of entropy"
+    return [*lines, f"{result.codes_used} of {result.codebook_size} codes used, {share}"]
 
 
 @dataclass

@@ -1,0 +1,89 @@
+"""The figures of an evaluation are those of their definitions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from vqaudio import audio, cli
+from vqaudio.codec import Codec
+from vqaudio.errors import DataError
+from vqaudio.evaluate import bootstrap_mean, evaluate, likelihood
+from vqaudio.kernels import reference
+from vqaudio.sample import Conditioner, export
+
+RATE, HOP = 16000, 64
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(samples) * 0.1).astype(np.float32)
+
+
+def log2_probability(logits: np.ndarray, symbols: np.ndarray) -> float:
+    """Of all of ``symbols[T]`` under ``logits[T, K]``, by the definition of softmax."""
+    exact = logits.astype(np.float64)
+    return float(sum(row[s] - np.log(np.exp(row).sum()) for row, s in zip(exact, symbols, strict=True)) / np.log(2))
+
+
+def test_the_bound_is_that_of_the_definition(talking_codec: Codec) -> None:
+    """log p(x | z_q) and log p(z) symbol by symbol through the step-by-step reference."""
+    model, wave = talking_codec.model, noise(10 * HOP)
+    codes = talking_codec.encode(wave, RATE).codes[0]
+    found = likelihood(talking_codec, wave, codes, codes[::-1].copy())
+    (level,) = audio.measure_level([wave[None]], RATE, 1)
+    emphasised = model.emphasise(torch.from_numpy(wave * np.float32(level.gain))[None])
+    symbols = audio.mu_law_encode(emphasised)[0].numpy()
+    with torch.no_grad():
+        features = model.features(torch.from_numpy(codes.astype(np.int64))[None])[0].T.numpy()
+    decoder = reference.Kernel(export(model.decoder), audio.SILENCE_LEVEL)
+    sound = log2_probability(decoder.score(Conditioner(model.decoder)(features), HOP, symbols), symbols)
+    assert model.prior is not None
+    network = model.prior.wavenet
+    conditions = Conditioner(network)(np.zeros((len(codes), 0), np.float32))
+    tokens = log2_probability(
+        reference.Kernel(export(network), 100).score(conditions, 1, codes.astype(np.int64)), codes
+    )
+    assert found["bits_per_sample"] == pytest.approx(-sound / len(wave), abs=1e-4)
+    assert found["bits_per_token"] == pytest.approx(-tokens / len(codes), abs=1e-4)
+    assert found["bound_learnt_prior"] == pytest.approx(-(sound + tokens) / len(wave), abs=1e-4)
+    uniform = len(codes) * np.log2(100)
+    assert found["bound_uniform_prior"] == pytest.approx((-sound + uniform) / len(wave), abs=1e-4)
+
+
+def test_a_corpus_is_gone_through_group_by_group(talking_codec: Codec, tmp_path: Path) -> None:
+    for index, name in enumerate(["a/1.wav", "a/2.wav", "b/1.wav"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, noise(6400 + index, index), RATE)
+    result = evaluate(talking_codec, tmp_path)
+    assert list(result.groups) == ["a", "b", "all"]
+    assert [of["bits_per_sample"].count for of in result.groups.values()] == [2, 1, 3]
+    rate = result.groups["b"]["packed_bits_per_second"].value
+    assert rate == pytest.approx(8 * (70 + 12 + -(-101 * 7 // 8)) * RATE / 6402)
+    assert 0 < result.codes_used <= 100
+    assert len(evaluate(talking_codec, tmp_path, limit=1).utterances) == 2
+
+
+def test_an_empty_corpus_is_an_error(talking_codec: Codec, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
+    with pytest.raises(DataError):
+        evaluate(talking_codec, tmp_path)
+
+
+def test_a_bootstrap_interval_holds_the_mean_and_shrinks() -> None:
+    few, many = (bootstrap_mean(np.random.default_rng(0).standard_normal(n)) for n in (20, 2000))
+    for mean in (few, many):
+        assert mean.low < mean.value < mean.high
+    assert many.high - many.low < 0.3 * (few.high - few.low)
+    assert bootstrap_mean(np.array([1.0, np.nan])).count == 1
+
+
+def test_the_verb(talking_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(6400), 8000)
+    target = tmp_path / "out.json"
+    assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--json", str(target)]) == 0
+    assert "bits per sample" in capsys.readouterr().out
+    assert json.loads(target.read_text())["groups"]["all"]["bits_per_token"]["count"] == 1
+    assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--json", str(target)]) == 1
