@@ -13,10 +13,12 @@ import torch
 
 from vqaudio import audio, codec
 from vqaudio.codec import Codec
-from vqaudio.container import Coder, Stream
+from vqaudio.container import Coder
 from vqaudio.entropy import bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
 from vqaudio.sample import Sampler
+from vqaudio.soundfiles import SoundReader, SoundWriter
+from vqaudio.stream import Stream
 from vqaudio.streaming import BLOCK_TOKENS, MUTE_RAMP_S, TokenRange, WaveSound, _code_windows, _features, survey
 from vqaudio.transcode import OpenStream, decode_file, encode_file, stream_facts
 
@@ -39,8 +41,8 @@ def encoded(tiny_codec: Codec, wave: Wave, sample_rate_hz: int = RATE) -> bytes:
 
 def decoded_file(tiny_codec: Codec, data: bytes, path: Path, **wishes: int) -> tuple[Wave, tuple[str, ...]]:
     stream = OpenStream(io.BytesIO(data))
-    done = decode_file(tiny_codec, stream, lambda hz, n: audio.SoundWriter(path, hz, n), **wishes)
-    with audio.SoundReader(path) as reader:
+    done = decode_file(tiny_codec, stream, lambda hz, n: SoundWriter(path, hz, n), **wishes)
+    with SoundReader(path) as reader:
         return np.concatenate(list(reader.blocks(4096)), axis=1), tuple(done.damage_lines())
 
 
@@ -173,9 +175,9 @@ def test_codes_do_not_depend_on_the_pieces_that_a_sound_comes_in(tiny_codec: Cod
 def test_files_and_arrays_take_the_same_path(tiny_codec: Codec, tmp_path: Path) -> None:
     wave = noise(9, 22050, 2)
     path = tmp_path / "in.wav"
-    with audio.SoundWriter(path, 22050, 2) as writer:
+    with SoundWriter(path, 22050, 2) as writer:
         writer.write(wave)
-    with audio.SoundReader(path) as reader:
+    with SoundReader(path) as reader:
         whole = np.concatenate(list(reader.blocks(1000)), axis=1)
         reader.rewind()
         file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""config.py: strict tables, errors that name field, value and remedy, overrides, and the paper's defaults."""
+"""config.py: values within their bounds, whole runs and their overrides, and the paper's defaults."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from vqaudio.config import (
     RunConfig,
     TrainConfig,
     WaveNetConfig,
-    from_mapping,
     load_run,
     model_from_mapping,
     model_to_mapping,
-    to_mapping,
 )
 from vqaudio.errors import ConfigError
+from vqaudio.strict import from_mapping
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").rglob("*.toml"))
 PHASE = {"name": "all", "steps": 10, "learning_rate": 1e-3, "train": ["encoder"], "objective": {"mel": 1, "nll": 0.5}}
@@ -64,48 +63,34 @@ def test_the_default_is_the_papers_setting() -> None:
     assert config.decoder.levels == 256
 
 
-# --- Strictness -------------------------------------------------------------------------------------------------------
+# --- Values -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("cls", "table", "said"),
     [
-        (QuantizerConfig, {"codebok_size": 5}, ["codebok_size is not known", "codebook_size"]),
-        (QuantizerConfig, {"codebook_size": "many"}, ["codebook_size", "'many'", "type int"]),
-        (QuantizerConfig, {"codebook_size": True}, ["codebook_size", "True", "type int"]),
-        (QuantizerConfig, {"codebook_size": 12.0}, ["codebook_size", "12.0", "type int"]),
         (QuantizerConfig, {"codebook_size": 1}, ["codebook_size", "= 1 ", "2 to 65536"]),
         (QuantizerConfig, {"commitment": float("nan")}, ["commitment", "nan", "above 0"]),
-        (QuantizerConfig, {"commitment": False}, ["commitment", "False", "type float"]),
         (QuantizerConfig, {"update": "sgd"}, ["update", "'sgd'", '"ema" or "gradient"']),
         (QuantizerConfig, {"ema_decay": 1.0}, ["ema_decay", "1.0", "between 0 and 1"]),
         (EncoderConfig, {"channels": []}, ["channels", "1 to 12"]),
-        (EncoderConfig, {"channels": [8, "9"]}, ["channels[1]", "'9'", "type int"]),
-        (EncoderConfig, {"channels": 8}, ["channels", "8", "give a list"]),
         (WaveNetConfig, {"dilations": [0]}, ["0", "above 0"]),
-        (AudioVQVAEConfig, {"quantizer": 3}, ["quantizer", "3", "give a table"]),
-        (AudioVQVAEConfig, {"quantizer": {"code_dim": -1}}, ["quantizer.code_dim", "-1", "above 0"]),
         (AudioVQVAEConfig, {"decoder": {"hop_length": 32}}, ["decoder.hop_length", "32", "64"]),
         (AudioVQVAEConfig, {"decoder_window": 100}, ["decoder_window", "100", "multiple of 64"]),
         (AudioVQVAEConfig, {"pre_emphasis": 1.0}, ["pre_emphasis", "1.0"]),
         (AudioVQVAEConfig, {"temperature": 0}, ["temperature", "0", "above 0"]),
         (AudioVQVAEConfig, {"speakers": ["a", "a"]}, ["speakers", "once"]),
         (AudioVQVAEConfig, {"mels": []}, ["mels", "at least one"]),
-        (AudioVQVAEConfig, {"prior": "big"}, ["prior", "'big'", "give a table"]),
         (AudioVQVAEConfig, {"prior": {"levels": 7, "hop_length": 1, "features": 0}}, ["prior.levels", "7", "512"]),
-        (PhaseConfig, {"name": "x"}, ["steps is missing"]),
         (PhaseConfig, PHASE | {"objective": {}}, ["objective", "at least one"]),
-        (PhaseConfig, PHASE | {"objective": [["mel"]]}, ["objective[0]", "2 entries"]),
-        (PhaseConfig, PHASE | {"objective": {"mel": "1"}}, ["objective[0]", "'1'", "type float"]),
         (TrainConfig, {"phases": []}, ["phases", "at least one"]),
         (TrainConfig, {"phases": [PHASE, PHASE]}, ["phases", "its own name"]),
-        (TrainConfig, {"phases": [PHASE | {"steps": 0}]}, ["phases[0].steps", "0", "above 0"]),
         (TrainConfig, {"phases": [PHASE], "precision": "fp8"}, ["precision", "'fp8'", "bf16-mixed"]),
         (TrainConfig, {"phases": [PHASE], "seed": -1}, ["seed", "-1", "0 to"]),
         (TrainConfig, {"phases": [PHASE], "weight_decay": -1.0}, ["weight_decay", "-1.0", "0 (none)"]),
     ],
 )
-def test_a_bad_table_is_named_in_one_line(cls: type, table: dict[str, Any], said: list[str]) -> None:
+def test_a_bad_value_is_named_in_one_line(cls: type, table: dict[str, Any], said: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         from_mapping(cls, table, "here")
     message = str(caught.value)
@@ -158,17 +143,6 @@ def test_a_model_survives_its_table(config: AudioVQVAEConfig) -> None:
     assert model_from_mapping(model_to_mapping(config)) == config
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.text(min_size=1), min_size=1, max_size=4, unique=True),
-    st.dictionaries(st.text(min_size=1), st.floats(0, 10), min_size=1),
-)
-def test_a_training_survives_its_table(names: list[str], objective: dict[str, float]) -> None:
-    phases = tuple(PhaseConfig(name, 5, 0.1, ("encoder",), tuple(objective.items())) for name in names)
-    config = TrainConfig(phases, start_from="runs/codes/model")
-    assert from_mapping(TrainConfig, to_mapping(config)) == config
-
-
 # --- Files and overrides ----------------------------------------------------------------------------------------------
 
 
@@ -207,10 +181,6 @@ def test_overrides_reach_every_depth(run_file: Path) -> None:
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("train.phases.1.steps", "key.path=value"),
-        ("train.phases.7.steps=1", "no such place"),
-        ("train.phases.first.steps=1", "no such place"),
-        ("model.kind.x=1", "no such place"),
         ("model.quantizer.size=1", "quantizer.size is not known"),
         ("model.quantizer.codebook_size=many", "'many'"),
         ("trian.seed=1", r"\[trian\] is not known"),
@@ -221,14 +191,8 @@ def test_a_bad_override_is_refused(run_file: Path, assignment: str, said: str) -
         load_run(run_file, (assignment,))
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
+def test_a_run_needs_a_file_with_phases(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    with pytest.raises(ConfigError, match=r"run\.toml: cannot be read"):
-        load_run(path)
-    path.write_text("[model", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"run\.toml: is not TOML"):
-        load_run(path)
-    path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"run\.toml: cannot be read"):
         load_run(path)
     path.write_text("[model]\nkind = 'audio-vqvae'\n", encoding="utf-8")

@@ -1,13 +1,10 @@
-"""Streams: golden bytes, round trips, damage, hostile input, and files that appear whole or not at all."""
+"""container.py: golden bytes, blocks written and read one at a time, and hostile input."""
 
-import errno
 import io
-import os
 import struct
 import tracemalloc
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,18 +18,12 @@ from vqaudio.container import (
     SYNC,
     Block,
     Coder,
-    Damage,
     Header,
     Modality,
-    OutputError,
-    Stream,
     StreamReader,
     StreamWriter,
-    atomic_path,
-    atomic_write,
-    damage_of,
 )
-from vqaudio.entropy import Codes, PackedCoder
+from vqaudio.entropy import PackedCoder
 from vqaudio.errors import ContainerError
 
 SHA = bytes(range(32))
@@ -45,40 +36,20 @@ def sound_header(**changes: Any) -> Header:
     return replace(header, **changes)
 
 
-def random_stream(header: Header, seed: int = 0) -> Stream:
-    shape = (header.channels, *header.grid)
-    return Stream(header, np.random.default_rng(seed).integers(0, header.codebook_size, shape, np.int32))
+def payloads_of(header: Header) -> list[bytes]:
+    """A payload a block, of random codes."""
+    rng, coder = np.random.default_rng(0), PackedCoder(header.codebook_size)
+    counts = [len(header.tokens_of(index)) for index in range(header.block_count)]
+    return [coder.encode(rng.integers(0, header.codebook_size, count, np.int32)) for count in counts]
 
 
-def to_bytes(stream: Stream) -> bytes:
+def to_bytes(header: Header) -> bytes:
+    """A whole stream, of :func:`payloads_of`."""
     file = io.BytesIO()
-    stream.write(file)
+    with StreamWriter(file, header) as writer:
+        for payload in payloads_of(header):
+            writer.write(payload)
     return file.getvalue()
-
-
-def from_bytes(data: bytes) -> Stream:
-    return Stream.read(io.BytesIO(data))
-
-
-def block_ends(stream: Stream) -> list[int]:
-    """Where each block of a packed stream ends in its bytes."""
-    header, end, ends = stream.header, len(stream.header.to_bytes()), []
-    for index in range(header.block_count):
-        end += BLOCK_OVERHEAD + -(-len(header.tokens_of(index)) * header.bits // 8)
-        ends.append(end)
-    return ends
-
-
-def assert_only_lost(read: Stream, original: Stream, lost: set[int]) -> None:
-    """The codes outside the blocks ``lost`` are right, those inside repeat the last good one, and all is reported."""
-    header = original.header
-    assert read.header == header
-    assert read.damage == damage_of(header, lost)
-    expected = original.codes.reshape(header.channels, -1).copy()
-    for index in sorted(lost):
-        channel, tokens = header.channel_of(index), header.tokens_of(index)
-        expected[channel, tokens.start : tokens.stop] = expected[channel, tokens.start - 1] if tokens.start else 0
-    assert np.array_equal(read.codes.reshape(expected.shape), expected)
 
 
 class Pipe(io.RawIOBase):
@@ -105,19 +76,6 @@ class Pipe(io.RawIOBase):
         return len(data)
 
 
-class EveryCode:
-    """A coder with payloads that vary in length, as a prior's do: two bytes a code, then 0 to 4 bytes more."""
-
-    def encode(self, codes: Codes) -> bytes:
-        return codes.astype("<u2").tobytes() + b"\x55" * (int(codes.sum()) % 5)
-
-    def decode(self, payload: bytes, count: int) -> Codes:
-        codes = np.frombuffer(payload[: 2 * count], "<u2").astype(np.int32)
-        if self.encode(codes) != payload:
-            raise ContainerError("these are not the codes")
-        return codes
-
-
 # --- layout ----------------------------------------------------------------------------------------------------------
 
 
@@ -129,9 +87,16 @@ def test_golden_bytes() -> None:
         "b54e 000000 030000 00ffc0 c259dd68"
         "b54e 010000 020000 8000 dc14cbe8"
     )
-    stream = Stream(header, np.array([[1, 511, 256]]))
-    assert to_bytes(stream).hex() == golden.replace(" ", "")
-    assert_only_lost(from_bytes(bytes.fromhex(golden)), stream, set())
+    coder, file = PackedCoder(512), io.BytesIO()
+    payloads = [coder.encode(np.array([1, 511])), coder.encode(np.array([256]))]
+    with StreamWriter(file, header) as writer:
+        for payload in payloads:
+            writer.write(payload)
+    assert file.getvalue().hex() == golden.replace(" ", "")
+    reader = StreamReader(io.BytesIO(bytes.fromhex(golden)))
+    assert reader.header == header
+    assert list(reader) == [Block(0, 0, payloads[0]), Block(1, 0, payloads[1])]
+    assert reader.damage == []
 
 
 def test_overheads() -> None:
@@ -156,102 +121,33 @@ def test_blocks_go_range_by_range_channels_inside() -> None:
     ]
 
 
-# --- round trips -----------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def headers(draw: st.DrawFn) -> Header:
-    modality = draw(st.sampled_from(Modality))
-    sound = modality is Modality.AUDIO
-    channels = draw(st.integers(1, 4))
-    axes = 1 if sound else draw(st.integers(2, 3))
-    grid = tuple(draw(st.integers(0 if sound else 1, 12)) for _ in range(axes))
-    shape = (draw(st.integers(1, 10**9)) if grid[0] else 0,) if sound else (draw(st.integers(1, 9999)), 32)
-    levels = st.floats(0, 1e9, width=32)
-    return Header(
-        model_sha256=draw(st.binary(min_size=32, max_size=32)),
-        modality=modality,
-        coder=Coder.PACKED,
-        grid=grid,
-        shape=shape,
-        sample_rate_hz=draw(st.integers(1, 10_000_000)) if sound else 0,
-        channels=channels,
-        codebook_size=draw(st.integers(2, 65_536)),
-        tokens_per_block=draw(st.integers(1, 20) | st.just(65_536)),
-        levels=tuple(draw(levels) for _ in range(channels)),
-    )
-
-
-@given(headers(), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_round_trip(header: Header, seed: int) -> None:
-    stream = random_stream(header, seed)
-    read = from_bytes(to_bytes(stream))
-    assert_only_lost(read, stream, set())
-    assert read.codes.dtype == np.int32
-    assert read.messages == ()
-
-
-def test_no_samples_at_all() -> None:
-    stream = random_stream(sound_header(grid=(0,), shape=(0,)))
-    read = from_bytes(to_bytes(stream))
-    assert read.codes.shape == (2, 0)
-    assert read.header == stream.header
-
-
-def test_many_channels() -> None:
-    stream = random_stream(sound_header(channels=1024, levels=(0.25,) * 1024, grid=(2,)))
-    assert_only_lost(from_bytes(to_bytes(stream)), stream, set())
-
-
 def test_levels_are_float32_from_the_start() -> None:
     assert sound_header(levels=(0.1, 0.2)).levels == (float(np.float32(0.1)), float(np.float32(0.2)))
 
 
+# --- one block at a time ---------------------------------------------------------------------------------------------
+
+
 def test_pipes_do_not_seek() -> None:
-    stream = random_stream(sound_header())
-    pipe = Pipe()
-    stream.write(pipe)  # type: ignore[arg-type]
-    assert bytes(pipe.data) == to_bytes(stream)
-    assert_only_lost(Stream.read(pipe), stream, set())  # type: ignore[arg-type]
+    header, pipe = sound_header(), Pipe()
+    writer = StreamWriter(pipe, header)  # type: ignore[arg-type]
+    for payload in payloads_of(header):
+        writer.write(payload)
+    assert bytes(pipe.data) == to_bytes(header)
+    reader = StreamReader(pipe)  # type: ignore[arg-type]
+    assert [block.payload for block in reader] == payloads_of(header)
+    assert reader.damage == []
 
 
 def test_blocks_come_before_the_file_ends() -> None:
-    stream = random_stream(sound_header())
-    data, ends = to_bytes(stream), block_ends(stream)
-    pipe = Pipe(data, piece=1)
+    header = sound_header()
+    pipe = Pipe(to_bytes(header), piece=1)
     blocks = iter(StreamReader(pipe))  # type: ignore[arg-type]
-    for end in ends:
-        assert next(blocks).payload is not None
-        assert len(pipe.data) == len(data) - end  # not a byte is read ahead, so a live sound can be heard
-
-
-def test_save_and_load(tmp_path: Path) -> None:
-    stream, path = random_stream(sound_header()), tmp_path / "a.vqa"
-    stream.save(path)
-    assert_only_lost(Stream.load(path), stream, set())
-    with pytest.raises(OutputError, match="--force"):
-        stream.save(path)
-    stream.save(path, overwrite=True)
-    with pytest.raises(ContainerError, match=r"b\.vqa cannot be read"):
-        Stream.load(tmp_path / "b.vqa")
-
-
-def test_prior_coded_streams_need_their_coder() -> None:
-    stream, file = random_stream(sound_header(coder=Coder.PRIOR)), io.BytesIO()
-    with pytest.raises(ContainerError, match="needs that model"):
-        stream.write(file)
-    stream.write(file, EveryCode())
-    with pytest.raises(ContainerError, match="needs that model"):
-        from_bytes(file.getvalue())
-    file.seek(0)
-    assert_only_lost(Stream.read(file, EveryCode()), stream, set())
-
-
-@pytest.mark.parametrize("codes", [np.zeros((1, 7), int), np.zeros((2, 7)), np.full((2, 7), 512), np.full((2, 7), -1)])
-def test_codes_must_fit_the_header(codes: Any) -> None:
-    with pytest.raises(ContainerError):
-        Stream(sound_header(), codes)
+    left = len(pipe.data)
+    for payload in payloads_of(header):
+        assert next(blocks).payload == payload
+        left -= BLOCK_OVERHEAD + len(payload)
+        assert len(pipe.data) == left  # not a byte is read ahead, so a live sound can be heard
 
 
 def test_the_writer_wants_every_block_once() -> None:
@@ -267,103 +163,15 @@ def test_the_writer_wants_every_block_once() -> None:
         writer.write(b"")
 
 
-# --- damage ----------------------------------------------------------------------------------------------------------
-
-
-def test_every_flipped_bit_costs_at_most_its_block() -> None:
-    stream = random_stream(sound_header())
-    data, header_bytes, ends = to_bytes(stream), len(stream.header.to_bytes()), block_ends(stream)
-    for bit in range(8 * len(data)):
-        damaged = bytearray(data)
-        damaged[bit // 8] ^= 1 << bit % 8
-        read = from_bytes(bytes(damaged))
-        if bit // 8 < header_bytes:
-            assert_only_lost(read, stream, set())
-            assert read.messages == ("the header had one wrong bit, which was repaired",)
-        else:
-            lost = sum(end <= bit // 8 for end in ends)
-            assert_only_lost(read, stream, {lost})
-            assert read.messages == (f"block {lost} is damaged or missing",)
-
-
-def test_every_cut_keeps_what_came_before() -> None:
-    stream = random_stream(sound_header())
-    data, header_bytes, ends = to_bytes(stream), len(stream.header.to_bytes()), block_ends(stream)
-    for size in range(len(data)):
-        if size < header_bytes:
-            with pytest.raises(ContainerError):
-                from_bytes(data[:size])
-        else:
-            read = from_bytes(data[:size])
-            assert_only_lost(read, stream, {index for index, end in enumerate(ends) if end > size})
-            assert read.messages
-
-
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=9)), max_size=4))
-@settings(max_examples=60, deadline=None)
-def test_bytes_put_in_anywhere_cost_at_most_the_blocks_they_split(insertions: list[tuple[int, bytes]]) -> None:
-    stream = random_stream(sound_header())
-    data, ends = to_bytes(stream), block_ends(stream)
-    start = len(stream.header.to_bytes())
-    split = set()
-    room = len(data) - start
-    for at, junk in sorted(((start + where % room, junk) for where, junk in insertions), reverse=True):
-        inside = [index for index, end in enumerate(ends) if (ends[index - 1] if index else start) < at < end]
-        split.update(inside)
-        data = data[:at] + junk + data[at:]
-    read = from_bytes(data)
-    lost = {
-        index
-        for index in range(stream.header.block_count)
-        for damage in read.damage
-        if damage.channel == stream.header.channel_of(index)
-        and damage.first_token <= stream.header.tokens_of(index)[0] <= damage.last_token
-    }
-    assert lost <= split
-    assert_only_lost(read, stream, lost)
-
-
-def test_blocks_in_a_row_are_one_damage() -> None:
-    stream = random_stream(sound_header())
-    data, ends = to_bytes(stream), block_ends(stream)
-    read = from_bytes(data[: ends[0]] + data[ends[4] :])  # blocks 1 to 4 are gone
-    assert_only_lost(read, stream, {1, 2, 3, 4})
-    assert read.damage == (Damage(0, 3, 6), Damage(1, 0, 5))
-    assert read.messages == ("blocks 1 to 4 are damaged or missing",)
-
-
-def test_damage_in_samples() -> None:
-    header = sound_header(shape=(448,))
-    assert Damage(0, 0, 6).samples(header) == range(448)
-    assert Damage(0, 3, 5).samples(header) == range(192, 384)
-
-
 def test_the_reader_gives_every_block_once() -> None:
-    stream = random_stream(sound_header())
-    data, ends = to_bytes(stream), block_ends(stream)
-    reader = StreamReader(io.BytesIO(data[: ends[1]]))
-    blocks = list(reader)
-    assert [(block.index, block.channel) for block in blocks] == [(index, index % 2) for index in range(6)]
-    assert [block.payload is None for block in blocks] == [False] * 2 + [True] * 4
-    assert blocks[0] == Block(0, 0, PackedCoder(512).encode(stream.codes[0, :3]))
+    header = sound_header()
+    payloads = payloads_of(header)
+    end = len(header.to_bytes()) + sum(BLOCK_OVERHEAD + len(payload) for payload in payloads[:2])
+    reader = StreamReader(io.BytesIO(to_bytes(header)[:end]))
+    expected = [Block(0, 0, payloads[0]), Block(1, 1, payloads[1]), *(Block(i, i % 2, None) for i in range(2, 6))]
+    assert list(reader) == expected
     assert list(reader) == []
-
-
-def test_a_payload_that_does_not_decode_is_damage() -> None:
-    stream, file = random_stream(sound_header()), io.BytesIO()
-    with StreamWriter(file, stream.header) as writer:
-        for block in StreamReader(io.BytesIO(to_bytes(stream))):
-            writer.write(b"\xff" if block.index == 3 else block.payload or b"")
-    read = from_bytes(file.getvalue())
-    assert_only_lost(read, stream, {3})
-    assert "block 3: 1 bytes cannot be 3 codes" in read.messages[0]
-
-
-def test_what_follows_the_last_block_is_reported() -> None:
-    stream = random_stream(sound_header())
-    read = from_bytes(to_bytes(stream) + SYNC)
-    assert_only_lost(read, stream, set())
-    assert read.messages == ("other bytes follow the last block; they were ignored",)
+    assert reader.damage == ["blocks 2 to 5 are damaged or missing"]
 
 
 # --- hostile input ---------------------------------------------------------------------------------------------------
@@ -373,27 +181,27 @@ def test_what_follows_the_last_block_is_reported() -> None:
 @settings(max_examples=60, deadline=None)
 def test_junk_is_no_stream(junk: bytes) -> None:
     with pytest.raises(ContainerError):
-        from_bytes(junk)
+        StreamReader(io.BytesIO(junk))
 
 
 @given(st.binary(max_size=300))
 @settings(max_examples=60, deadline=None)
 def test_junk_behind_a_header_is_all_damage(junk: bytes) -> None:
-    stream = random_stream(sound_header())
-    assert_only_lost(from_bytes(stream.header.to_bytes() + junk), stream, set(range(6)))
+    blocks = list(StreamReader(io.BytesIO(sound_header().to_bytes() + junk)))
+    assert blocks == [Block(index, index % 2, None) for index in range(6)]
 
 
 def test_junk_behind_the_magic_is_no_stream() -> None:
     junk = np.random.default_rng(0).bytes(5000)
     with pytest.raises(ContainerError, match="header"):
-        from_bytes(sound_header().to_bytes()[:5] + junk)
+        StreamReader(io.BytesIO(sound_header().to_bytes()[:5] + junk))
 
 
 def test_two_wrong_bits_in_the_header_are_refused() -> None:
-    data = bytearray(to_bytes(random_stream(sound_header())))
+    data = bytearray(to_bytes(sound_header()))
     data[10] ^= 0x11
     with pytest.raises(ContainerError, match="damaged beyond repair"):
-        from_bytes(bytes(data))
+        StreamReader(io.BytesIO(data))
 
 
 HOSTILE = {
@@ -431,18 +239,7 @@ def test_hostile_headers_are_refused(offset: int, kind: str, value: float, messa
     tracemalloc.start()
     try:
         with pytest.raises(ContainerError, match=message):
-            Stream.read(pipe)  # type: ignore[arg-type]
-        assert tracemalloc.get_traced_memory()[1] < 200_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_more_codes_than_memory_are_refused_before_they_are_asked_for() -> None:
-    header = sound_header(grid=(2**35,), tokens_per_block=65_536)
-    tracemalloc.start()
-    try:
-        with pytest.raises(ContainerError, match="in memory"):
-            from_bytes(header.to_bytes())
+            StreamReader(pipe)  # type: ignore[arg-type]
         assert tracemalloc.get_traced_memory()[1] < 200_000
     finally:
         tracemalloc.stop()
@@ -491,102 +288,3 @@ def test_a_file_of_sync_bytes_costs_linear_time_and_a_blocks_memory(monkeypatch:
 def test_every_field_is_bounded(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ContainerError, match=message):
         sound_header(**changes)
-
-
-# --- files that appear whole or not at all ---------------------------------------------------------------------------
-
-
-def test_atomic_write_replaces_when_told_to(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    for content in (b"old", b"new"):
-        with atomic_write(path, overwrite=True) as file:
-            file.write(content)
-        assert path.read_bytes() == content
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_atomic_write_leaves_nothing_behind(tmp_path: Path, error: type[BaseException]) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"old")
-
-    def fail(target: Path) -> None:
-        with atomic_write(target, overwrite=True) as file:
-            file.write(b"half")
-            raise error
-
-    for target in (path, tmp_path / "b.wav"):
-        with pytest.raises(error):
-            fail(target)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_atomic_write_does_not_overwrite_unasked(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"old")
-    with pytest.raises(OutputError, match=r"a\.wav exists; use --force"), atomic_write(path) as file:
-        file.write(b"new")
-    assert path.read_bytes() == b"old"
-
-
-def test_atomic_write_does_not_overwrite_what_came_meanwhile(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    with pytest.raises(OutputError, match="--force"), atomic_write(path):
-        path.write_bytes(b"another program's")
-    assert path.read_bytes() == b"another program's"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_atomic_write_grants_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    plain, path = tmp_path / "plain", tmp_path / "a.wav"
-    plain.write_bytes(b"")
-    with atomic_write(path):
-        pass
-    assert path.stat().st_mode == plain.stat().st_mode
-
-
-def test_atomic_path_keeps_the_suffix_and_the_link(tmp_path: Path) -> None:
-    path, link = tmp_path / "real.flac", tmp_path / "link.flac"
-    link.symlink_to(path)
-    with atomic_path(link) as temporary:
-        assert (temporary.parent, temporary.suffix) == (path.parent.resolve(), ".flac")
-        temporary.write_bytes(b"new")
-    assert link.is_symlink()
-    assert path.read_bytes() == b"new"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("missing/a.wav", "no folder .*missing; make it first"),
-        (".", "is a folder"),
-        ("file/a.wav", "no folder"),
-        ("x" * 300, "cannot be written: File name too long"),
-        ("fifo", "no regular file"),
-    ],
-)
-def test_atomic_write_says_what_is_wrong(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(OutputError, match=message), atomic_write(tmp_path / name, overwrite=True):
-        pass
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["fifo", "file"]
-
-
-def test_atomic_write_needs_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> int:  # root is never refused by the file system itself
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(os, "open", refuse)
-    with (
-        pytest.raises(OutputError, match=r"a\.wav cannot be written: Permission denied"),
-        atomic_write(tmp_path / "a.wav"),
-    ):
-        pass
-
-
-def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="make room"), atomic_write(tmp_path / "a.wav"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert list(tmp_path.iterdir()) == []

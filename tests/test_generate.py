@@ -10,11 +10,12 @@ import torch
 
 import vqaudio
 from vqaudio.codec import Codec
-from vqaudio.container import Coder, Stream
+from vqaudio.container import Coder
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.generate import generate
 from vqaudio.kernels import reference
 from vqaudio.sample import Conditioner, export
+from vqaudio.stream import Stream
 
 RATE = 16000
 

@@ -32,11 +32,11 @@ from vqaudio.config import (
     TrainConfig,
     WaveNetConfig,
     model_to_mapping,
-    to_mapping,
 )
 from vqaudio.data import AudioShards, prepare
 from vqaudio.errors import ConfigError, DataError, ModelError
 from vqaudio.journal import LOG_FILE, Journal, warnings_of
+from vqaudio.strict import to_mapping
 from vqaudio.train import CHECKPOINTS, KEPT_CHECKPOINTS, RunState, learning_rate, train
 
 RATE_HZ, HOP, CODES = 8000, 8, 16
@@ -75,8 +75,9 @@ CHILD = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-from vqaudio.config import RunConfig, TrainConfig, from_mapping, model_from_mapping
+from vqaudio.config import RunConfig, TrainConfig, model_from_mapping
 from vqaudio.data import AudioShards
+from vqaudio.strict import from_mapping
 from vqaudio.train import train
 
 torch.set_num_threads(1)
@@ -474,3 +475,22 @@ def test_a_toy_corpus_is_learnt_with_most_codes(shards: AudioShards, tmp_path: P
     losses = [line["loss"] for line in logged(tmp_path) if line["part"] == "train"]
     assert losses[-1] < 0.6 * losses[0]
     assert logged(tmp_path)[-1]["codes_used"] >= 10
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["two-stage", "joint"])
+def test_a_prior_is_learnt_after_the_codes_or_with_them(shards: AudioShards, tmp_path: Path, joint: bool) -> None:
+    prior = WaveNetConfig(levels=CODES, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=1)
+    quantizer = QuantizerConfig(codebook_size=CODES, code_dim=8, ema_decay=0.9)
+    model = dataclasses.replace(MODEL, prior=prior, quantizer=quantizer)
+    codes = dataclasses.replace(CODES_PHASE, steps=150, learning_rate=5e-3)
+    objective = (("mel", 1.0), ("codebook", 1.0), ("prior", 1.0))
+    together = dataclasses.replace(codes, train=(*codes.train, "prior"), objective=objective)
+    after = dataclasses.replace(codes, name="prior", train=("prior",), objective=(("prior", 1.0),))
+    phases = (together,) if joint else (codes, after)
+    settings = dataclasses.replace(TRAIN, phases=phases, validate_every=1000, checkpoint_minutes=1000.0)
+    listener = Listener()
+    train(RunConfig(model, settings), shards, tmp_path / "run", device="cpu", observer=listener)
+    bits = [line["bits_per_token"] for line in listener.lines if line["part"] == "train" and "bits_per_token" in line]
+    perplexity = [line["perplexity"] for line in listener.lines if line["part"] == "train"]
+    assert bits[0] > 3.5  # of 4 for 16 codes: it begins knowing nothing
+    assert np.mean(bits[-10:]) < 0.7 * np.log2(np.mean(perplexity[-10:]))  # and ends with more than their shares

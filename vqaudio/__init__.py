@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vqaudio.codec import Codec, load
-    from vqaudio.container import Stream
     from vqaudio.errors import VqaudioError
+    from vqaudio.stream import Stream
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,7 @@ __all__ = ["Codec", "Stream", "VqaudioError", "__version__", "load"]
 
 _HOME = {
     "Codec": "vqaudio.codec",
-    "Stream": "vqaudio.codec",  # not container's own: the codec knows the models that streams need
+    "Stream": "vqaudio.codec",  # not stream's own: the codec knows the models that streams need
     "VqaudioError": "vqaudio.errors",
     "load": "vqaudio.codec",
 }

@@ -231,8 +231,8 @@ def evaluate(
     """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, intelligibility."""
     report = Report(quiet)
     codec = load_ready(model, device, report)
-    from vqaudio.container import atomic_write
     from vqaudio.evaluate import evaluate as score
+    from vqaudio.output import atomic_write
 
     corpus = data.parent if data.name == "manifest.tsv" else data
     result = score(codec, corpus, limit, seed, temperature, report.tracked)

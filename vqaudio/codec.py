@@ -15,13 +15,15 @@ import numpy.typing as npt
 import torch
 
 from vqaudio import checkpoint
-from vqaudio.audio import SILENCE_LEVEL, Block, StreamingResampler
+from vqaudio.audio import SILENCE_LEVEL, Block
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import AudioVQVAEConfig
-from vqaudio.container import Coder, Header, Modality, Stream, add_coder_finder
+from vqaudio.container import Coder, Header, Modality
 from vqaudio.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError
+from vqaudio.resample import StreamingResampler
 from vqaudio.sample import Sampler, frequency_model
+from vqaudio.stream import Stream, add_coder_finder
 from vqaudio.streaming import (
     BLOCK_TOKENS,
     Sampling,
@@ -213,7 +215,7 @@ class Codec:
         return Stream(header, np.concatenate([nothing, *blocks], axis=1))
 
     def read(self, file: BinaryIO) -> Stream:
-        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.container.Stream.read`.
+        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.stream.Stream.read`.
 
         Raises:
             ModelError: another model made the stream.

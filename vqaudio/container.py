@@ -1,4 +1,4 @@
-"""A ``.vqa`` stream: bytes <-> :class:`Stream`, and files that appear whole or not at all.
+"""The wire format of a ``.vqa`` stream: a header and blocks, written and read one at a time.
 
 All numbers are little-endian. Header, then blocks::
 
@@ -13,25 +13,20 @@ by range, channels inside: the sequence number is ``range * channels + channel``
 that meets damage looks for the next sync bytes that start a block with a right CRC.
 """
 
-import errno
 import math
-import os
-import secrets
-import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
 
-from vqaudio.entropy import MAX_CODEBOOK_SIZE, BlockCoder, Codes, PackedCoder, bits_per_code, check_codes
-from vqaudio.errors import ContainerError, VqaudioError
+from vqaudio.entropy import MAX_CODEBOOK_SIZE, bits_per_code
+from vqaudio.errors import ContainerError
 
 MAGIC = b"\x8bVQA"  # no text starts with a lone continuation byte
 VERSION = 1
@@ -44,7 +39,6 @@ MAX_TOKENS_PER_BLOCK = 65_536
 MAX_BLOCKS = 2**20  # also bounds the time (seconds) that a header without blocks behind it can cost
 MAX_TOKENS = MAX_BLOCKS * MAX_TOKENS_PER_BLOCK  # a channel
 MAX_LENGTH = 2**48 - 1  # of one axis of the original
-MAX_LOADED_CODES = 2**28  # in a Stream, which is all in memory (1 GiB); StreamReader has no such limit
 
 _FIXED = struct.Struct("<4sB32sBBBIHHH")
 _CRC = struct.Struct("<I")
@@ -53,10 +47,6 @@ _BLOCK_HEAD = len(SYNC) + 2 * _U24
 _MAX_HEADER = _FIXED.size + (3 + 2) * _U48 + 4 * MAX_CHANNELS + _CRC.size
 _CHUNK = 4096
 _SCAN_WORK = 16  # bytes checksummed in vain for each byte skipped, at most: keeps the search linear in hostile files
-
-
-class OutputError(VqaudioError):
-    """An output file cannot be written where it was asked for."""
 
 
 class Modality(IntEnum):
@@ -119,7 +109,7 @@ class Header:
         for length in self.shape:
             _check_bounds("shape", length, 0 if sound else 1, MAX_LENGTH)
         if (self.tokens == 0) != (self.shape[0] == 0):
-            raise _bad_field("shape", self.shape, f"empty only together with the grid, which is {self.grid}")
+            raise bad_field("shape", self.shape, f"empty only together with the grid, which is {self.grid}")
         _check_bounds("sample_rate_hz", self.sample_rate_hz, int(sound), MAX_SAMPLE_RATE_HZ if sound else 0)
         _check_bounds("channels", self.channels, 1, MAX_CHANNELS)
         _check_bounds("codebook_size", self.codebook_size, 2, MAX_CODEBOOK_SIZE)
@@ -128,7 +118,7 @@ class Header:
         _check_bounds("number of levels", len(self.levels), self.channels, self.channels)
         for level in self.levels:
             if not 0 <= level <= float(np.finfo(np.float32).max):  # NaN fails too
-                raise _bad_field("levels", level, "a finite float32, not negative")
+                raise bad_field("levels", level, "a finite float32, not negative")
         object.__setattr__(self, "levels", tuple(float(np.float32(level)) for level in self.levels))
 
     @property
@@ -191,7 +181,7 @@ class Header:
             raise ContainerError("the header is damaged beyond repair (its CRC is wrong); get an intact copy")
         _, _, sha256, modality, coder, axes, rate, channels, last_code, last_token = _FIXED.unpack_from(data)
         if coder not in set(Coder):
-            raise _bad_field("coder", coder, "0 (packed) or 1 (prior)")
+            raise bad_field("coder", coder, "0 (packed) or 1 (prior)")
         levels_at = size - _CRC.size - 4 * channels
         sizes = [int.from_bytes(data[at : at + _U48], "little") for at in range(_FIXED.size, levels_at, _U48)]
         levels = struct.unpack_from(f"<{channels}f", data, levels_at)
@@ -201,7 +191,8 @@ class Header:
         )
 
 
-def _bad_field(name: str, value: object, allowed: str) -> ContainerError:
+def bad_field(name: str, value: object, allowed: str) -> ContainerError:
+    """Return the error that says which field of a header is out of bounds, and what the bounds are."""
     return ContainerError(
         f"header: {name} is {value}, allowed is {allowed}; correct it, or get an intact copy of the stream"
     )
@@ -209,7 +200,7 @@ def _bad_field(name: str, value: object, allowed: str) -> ContainerError:
 
 def _check_bounds(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise _bad_field(name, value, f"{low} to {high}" if low < high else f"{low}")
+        raise bad_field(name, value, f"{low} to {high}" if low < high else f"{low}")
 
 
 def _header_size(data: bytes | bytearray) -> int:
@@ -218,7 +209,7 @@ def _header_size(data: bytes | bytearray) -> int:
         raise ContainerError("the stream ends inside its header; get a whole copy")
     _, _, _, modality, _, axes, _, channels, _, _ = _FIXED.unpack_from(data)
     if modality not in set(Modality):
-        raise _bad_field("modality", modality, "1 (sound) or 2 (picture)")
+        raise bad_field("modality", modality, "1 (sound) or 2 (picture)")
     _check_bounds("number of grid axes", axes, 1, 3)
     _check_bounds("channels", channels, 0, MAX_CHANNELS)  # 0 has a size; Header refuses it
     return int(_FIXED.size + (axes + Modality(modality).shape_axes) * _U48 + 4 * channels + _CRC.size)
@@ -419,203 +410,3 @@ class StreamReader:
             return None
         source.drop(_BLOCK_HEAD + length + _CRC.size)
         return Block(index, header.channel_of(index), body[2 * _U24 :])
-
-
-@dataclass(frozen=True, order=True)
-class Damage:
-    """The tokens ``first_token`` to ``last_token``, both included, of one ``channel`` are lost."""
-
-    channel: int
-    first_token: int
-    last_token: int
-
-    def samples(self, header: Header) -> range:
-        """Return the samples of the original (a sound) that these tokens stand for, to within one token's samples."""
-        assert header.modality is Modality.AUDIO, "only sound has samples"
-        length = header.shape[0]
-        return range(self.first_token * length // header.tokens, -(-(self.last_token + 1) * length // header.tokens))
-
-
-def damage_of(header: Header, lost_blocks: Iterable[int]) -> tuple[Damage, ...]:
-    """Return what the loss of these blocks means, neighbours merged, by channel and then by token."""
-    merged: list[Damage] = []
-    for channel, index in sorted((header.channel_of(index), index) for index in set(lost_blocks)):
-        tokens = header.tokens_of(index)
-        first, last = tokens[0], tokens[-1]
-        if merged and (merged[-1].channel, merged[-1].last_token + 1) == (channel, first):
-            first = merged.pop().first_token
-        merged.append(Damage(channel, first, last))
-    return tuple(merged)
-
-
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """A whole stream in memory.
-
-    Attributes:
-        header: its facts.
-        codes: int32 ``[channels, *grid]``, each in ``0..codebook_size - 1``. Where the file was damaged they repeat the
-            last good code of that channel (0 if there is none before).
-        damage: the tokens that were lost on the way.
-        messages: all that reading met, for people.
-
-    Raises:
-        ContainerError: the codes do not fit the header.
-    """
-
-    header: Header
-    codes: Codes
-    damage: tuple[Damage, ...] = ()
-    messages: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        expected = (self.header.channels, *self.header.grid)
-        if self.codes.shape != expected:
-            raise ContainerError(f"codes have the shape {self.codes.shape}; the header promises {expected}")
-        check_codes(self.codes, self.header.codebook_size)
-        object.__setattr__(self, "codes", np.ascontiguousarray(self.codes, np.int32))
-
-    def save(self, path: str | os.PathLike[str], overwrite: bool = False, coder: BlockCoder | None = None) -> None:
-        """Write the stream to the file ``path``, whole or not at all; see :func:`atomic_write` and :meth:`write`."""
-        with atomic_write(path, overwrite) as file:
-            self.write(file, coder)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], coder: BlockCoder | None = None) -> Self:
-        """Read the stream in the file ``path``; see :meth:`read`."""
-        try:
-            with open(path, "rb") as file:
-                return cls.read(file, coder)
-        except OSError as error:
-            raise ContainerError(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
-
-    def write(self, file: BinaryIO, coder: BlockCoder | None = None) -> None:
-        """Write the stream to an open file; a prior-coded one needs the ``coder`` of its model."""
-        coder = _coder_of(self.header, coder)
-        flat = self.codes.reshape(self.header.channels, self.header.tokens)
-        with StreamWriter(file, self.header) as writer:
-            for index in range(self.header.block_count):
-                tokens = self.header.tokens_of(index)
-                writer.write(coder.encode(flat[self.header.channel_of(index), tokens.start : tokens.stop]))
-
-    @classmethod
-    def read(cls, file: BinaryIO, coder: BlockCoder | None = None) -> Self:
-        """Read a stream from an open file; a prior-coded one needs the ``coder`` of its model.
-
-        Raises:
-            ContainerError: the file is no stream, its header is refused, it needs a coder, or it holds more codes than
-                belong into memory (2**28). Damage behind the header raises nothing.
-        """
-        reader = StreamReader(file)
-        header = reader.header
-        coder = _coder_of(header, coder)
-        if header.channels * header.tokens > MAX_LOADED_CODES:
-            raise _bad_field("channels x tokens", header.channels * header.tokens, f"{MAX_LOADED_CODES} in memory")
-        flat = np.zeros((header.channels, header.tokens), np.int32)
-        lost, messages = [], []
-        for block in reader:
-            tokens = header.tokens_of(block.index)
-            target = flat[block.channel, tokens.start : tokens.stop]
-            if block.payload is not None:
-                try:
-                    target[:] = coder.decode(block.payload, len(tokens))
-                    continue
-                except ContainerError as error:
-                    messages.append(f"block {block.index}: {error}")
-            lost.append(block.index)
-            target[:] = flat[block.channel, tokens.start - 1] if tokens.start else 0
-        codes = flat.reshape(header.channels, *header.grid)
-        return cls(header, codes, damage_of(header, lost), (*reader.damage, *messages))
-
-
-def _coder_of(header: Header, coder: BlockCoder | None) -> BlockCoder:
-    if header.coder is Coder.PACKED:
-        return PackedCoder(header.codebook_size)
-    coder = coder or next(filter(None, (find(header) for find in _coder_finders)), None)
-    if coder is None:
-        raise ContainerError(
-            f"the stream is coded with the prior of model {header.model_sha256.hex()[:12]}: it needs that model"
-        )
-    return coder
-
-
-_coder_finders: list[Callable[[Header], BlockCoder | None]] = []
-
-
-def add_coder_finder(find: Callable[[Header], BlockCoder | None]) -> None:
-    """Let ``find`` be asked for the coder of a prior-coded stream that comes without; it may know the model."""
-    _coder_finders.append(find)
-
-
-@contextmanager
-def atomic_path(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """Give the path of an empty temporary file beside ``path`` that takes its place when the block ends well.
-
-    On any exception, KeyboardInterrupt included, the temporary file is removed and ``path`` is as it was. The temporary
-    file has the same suffix, and the permissions that the umask grants. A symbolic link keeps pointing where it does.
-
-    Raises:
-        OutputError: the file exists (without ``overwrite``) or is no regular file, or its folder is missing or cannot
-            be written to, or the disk is full.
-    """
-    name, target = os.fspath(path), Path(os.path.realpath(path))
-    _check_target(name, target, overwrite)
-    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
-    try:
-        _create(name, temporary)
-        yield temporary
-        _move(name, temporary, target, overwrite)
-    except BaseException as error:
-        with suppress(OSError):  # it may never have been made
-            temporary.unlink()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise _unwritable(name, error) from error
-        raise
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[BinaryIO]:
-    """Give a binary file whose content becomes ``path`` when the block ends well; see :func:`atomic_path`."""
-    with atomic_path(path, overwrite) as temporary, open(temporary, "wb") as file:
-        yield file
-
-
-def _check_target(name: str, target: Path, overwrite: bool) -> None:
-    """Refuse a ``target``, which the user calls ``name``, that cannot or must not be replaced."""
-    if not target.parent.is_dir():
-        raise OutputError(f"{name} cannot be written: there is no folder {target.parent}; make it first")
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _unwritable(name, error) from error
-    if stat.S_ISDIR(mode):
-        raise OutputError(f"{name} is a folder; name a file")
-    if not stat.S_ISREG(mode):  # replacing a device such as /dev/null would break the machine
-        raise OutputError(f"{name} is no regular file; name another, or - for standard output")
-    if not overwrite:
-        raise OutputError(f"{name} exists; use --force to overwrite it")
-
-
-def _create(name: str, temporary: Path) -> None:
-    """Make an empty file; unlike ``tempfile``, with the permissions that any new file gets."""
-    try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    except OSError as error:
-        raise _unwritable(name, error) from error
-
-
-def _move(name: str, temporary: Path, target: Path, overwrite: bool) -> None:
-    """Put the finished ``temporary`` file in the place of ``target``."""
-    try:
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        _check_target(name, target, overwrite)  # another program may have made it meanwhile
-        os.replace(temporary, target)
-    except OSError as error:
-        raise _unwritable(name, error) from error
-
-
-def _unwritable(name: str, error: OSError) -> OutputError:
-    return OutputError(f"{name} cannot be written: {error.strerror}; choose another place, or make room there")

@@ -25,6 +25,10 @@ class ContainerError(VqaudioError):
     """A .vqa stream is not one, is refused, or is damaged beyond use."""
 
 
+class OutputError(VqaudioError):
+    """An output file cannot be written where it was asked for."""
+
+
 class ModelError(VqaudioError):
     """A model is unknown, unreadable, or not the one that a stream was made with."""
 

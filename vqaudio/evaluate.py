@@ -17,11 +17,13 @@ import numpy.typing as npt
 import torch
 
 from vqaudio import audio
-from vqaudio.audio import SoundReader
 from vqaudio.codec import Codec
-from vqaudio.container import Coder, Stream
-from vqaudio.data import Recording, find_recordings
+from vqaudio.container import Coder
+from vqaudio.corpora import Recording, find_recordings
 from vqaudio.errors import DataError
+from vqaudio.resample import resample
+from vqaudio.soundfiles import SoundReader
+from vqaudio.stream import Stream
 from vqaudio.streaming import mixed
 
 Wave = npt.NDArray[np.float32]
@@ -68,7 +70,7 @@ def evaluate(
 
     Args:
         codec: of the model.
-        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.data.find_recordings` reads. A file's group is
+        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.corpora.find_recordings` reads. A file's group is
             the first folder on its path.
         limit: of files of each group; 0 takes all.
         seed: of the decoder's draws.
@@ -120,7 +122,7 @@ def _chosen(corpus: Path, limit: int) -> list[Item]:
 
 def _read(path: Path, sample_rate_hz: int) -> Wave:
     with SoundReader(path) as sound:
-        return audio.resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
+        return resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
 
 
 # ------------------------------------------------------------------------------------------------------------- scores

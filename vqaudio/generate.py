@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vqaudio.codec import Codec
-from vqaudio.container import Stream
 from vqaudio.errors import ConfigError, ModelError
 from vqaudio.sample import Sampler
+from vqaudio.stream import Stream
 
 _CHUNK_TOKENS = 128  # drawn between two reports of progress
 PROMPT_TOKENS = 4096  # of a prompt's end, which the prior hears; its memory is shorter

@@ -17,9 +17,10 @@ from vqaudio.console import Report
 from vqaudio.errors import ModelError, SoundError
 
 if TYPE_CHECKING:
-    from vqaudio.audio import SoundWriter
     from vqaudio.codec import Codec
-    from vqaudio.container import Coder, Header, Stream
+    from vqaudio.container import Coder, Header
+    from vqaudio.soundfiles import SoundWriter
+    from vqaudio.stream import Stream
     from vqaudio.transcode import Coded
 
 STANDARD = "-"  # standard input or output
@@ -99,7 +100,7 @@ def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
 
 @contextmanager
 def _binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
-    from vqaudio.container import atomic_write
+    from vqaudio.output import atomic_write
 
     if target == STANDARD:
         yield sys.stdout.buffer
@@ -111,8 +112,8 @@ def _binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) -> Iterator["SoundWriter"]:
-    from vqaudio.audio import SoundWriter
-    from vqaudio.container import atomic_path
+    from vqaudio.output import atomic_path
+    from vqaudio.soundfiles import SoundWriter
 
     if target == STANDARD:
         with SoundWriter(sys.stdout.buffer, sample_rate_hz, channels) as writer:
@@ -157,7 +158,7 @@ def _line(facts: dict[str, Any]) -> str:
 
 def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, report: Report) -> dict[str, Any]:
     """Encodes a sound file, reports it, and returns its figures."""
-    from vqaudio.audio import SoundReader, spool
+    from vqaudio.soundfiles import SoundReader, spool
     from vqaudio.transcode import encode_file
 
     started = time.perf_counter()
@@ -191,7 +192,7 @@ def read_prompt(codec: "Codec", path: str) -> "Stream":
         if file.read(len(MAGIC)) == MAGIC:
             file.seek(0)
             return codec.read(file)
-    from vqaudio.audio import SoundReader
+    from vqaudio.soundfiles import SoundReader
     from vqaudio.streaming import mixed
 
     with SoundReader(path) as sound:

@@ -21,6 +21,7 @@ from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.container import MAX_CHANNELS, Header, StreamReader
 from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
+from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
 from vqaudio.stretches import OVERLAP_TOKENS, WARM_UP_TOKENS, Joiner, Layout, cut, layout, speak
 
@@ -35,7 +36,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Sound(Protocol):
-    """What can be encoded: blocks of samples that can be had twice. :class:`vqaudio.audio.SoundReader` is one."""
+    """What can be encoded: blocks of samples that can be had twice. :class:`vqaudio.soundfiles.SoundReader` is one."""
 
     sample_rate_hz: int
     channels: int
@@ -115,7 +116,7 @@ def survey(sound: Sound) -> Survey:
 
 def token_count(frames: int, sample_rate_hz: int, model: AudioVQVAE) -> int:
     """Tokens that ``model`` makes of each channel of a sound."""
-    return -(-audio.resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // model.hop_length)
+    return -(-resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // model.hop_length)
 
 
 def encode_blocks(model: AudioVQVAE, sound: Sound, gains: tuple[float, ...], tokens: int) -> Iterator[Codes]:
@@ -160,7 +161,7 @@ def _and_silence(blocks: Iterable[Block], channels: int) -> Iterator[Block]:
 
 
 def _resampled(blocks: Iterable[Block], from_hz: int, to_hz: int) -> Iterator[Block]:
-    resampler = audio.StreamingResampler(from_hz, to_hz)
+    resampler = StreamingResampler(from_hz, to_hz)
     for block in blocks:
         if (resampled := resampler.push(block)).shape[1]:
             yield resampled
@@ -298,8 +299,8 @@ def decode_blocks(
 ) -> Iterator[Block]:
     """The sound of a stream at its level and ``sample_rate_hz``: float32 ``[channels, n]`` of exactly its length."""
     (frames,), original_hz, model_hz = header.shape, header.sample_rate_hz, model.config.sample_rate_hz
-    spoken = _first(_spoken(model, header, ranges, sampling), audio.resampled_length(frames, original_hz, model_hz))
-    wanted = audio.resampled_length(frames, original_hz, sample_rate_hz)
+    spoken = _first(_spoken(model, header, ranges, sampling), resampled_length(frames, original_hz, model_hz))
+    wanted = resampled_length(frames, original_hz, sample_rate_hz)
     levels = np.array(header.levels)[:, None]
     for block in _first(_resampled(spoken, model_hz, sample_rate_hz), wanted):
         yield np.clip(block * levels, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from vqaudio import checkpoint, sample
 from vqaudio.autoencoder import Trainable
-from vqaudio.config import PhaseConfig, RunConfig, to_mapping
+from vqaudio.config import PhaseConfig, RunConfig
 from vqaudio.data import AudioShards
 from vqaudio.errors import ConfigError, DataError, ModelError
 from vqaudio.journal import Journal, warnings_of
+from vqaudio.strict import to_mapping
 from vqaudio.wavenet import WaveNet
 
 KEPT_CHECKPOINTS = 2

@@ -8,10 +8,12 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from vqaudio.audio import SoundWriter, resampled_length
 from vqaudio.codec import Codec, find_bundled, find_coder
-from vqaudio.container import Coder, Damage, Header, Modality, StreamReader, StreamWriter, damage_of
+from vqaudio.container import Coder, Header, Modality, StreamReader, StreamWriter
 from vqaudio.errors import ContainerError
+from vqaudio.resample import resampled_length
+from vqaudio.soundfiles import SoundWriter
+from vqaudio.stream import Damage, damage_of
 from vqaudio.streaming import Sound, read_ranges
 
 Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
