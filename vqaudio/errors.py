@@ -17,10 +17,6 @@ class SoundError(VqaudioError):
     """A sound file cannot be read, written or coded."""
 
 
-class PictureError(VqaudioError):
-    """A picture file cannot be read, written or coded."""
-
-
 class ContainerError(VqaudioError):
     """A .vqa stream is not one, is refused, or is damaged beyond use."""
 
@@ -35,7 +31,3 @@ class ModelError(VqaudioError):
 
 class DataError(VqaudioError):
     """A corpus or a folder of shards cannot be used."""
-
-
-class MissingExtraError(VqaudioError):
-    """An optional package is needed and not installed."""
