@@ -288,6 +288,9 @@ def _stream_facts(source: str, report: Report) -> dict[str, Any]:
         "sample_rate_hz": header.sample_rate_hz,
         "bytes": coded.stream_bytes,
         "bits_per_second": coded.bits_per_second,
+        "raw_bits_per_second": header.tokens * header.channels * header.bits / coded.duration_s
+        if header.tokens
+        else None,
         "tokens": header.tokens,
         "codes_used": facts.codes_used,
         "codebook_size": header.codebook_size,

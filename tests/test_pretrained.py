@@ -1,0 +1,58 @@
+"""The models in the package: whole, small, and heard by their own codes."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqaudio import codec
+from vqaudio.codec import PRETRAINED, Codec, bundled, load
+from vqaudio.container import Coder
+from vqaudio.evaluate import likelihood
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def speech() -> Codec:
+    return load("speech", "cpu")
+
+
+@pytest.fixture(scope="module")
+def clip() -> np.ndarray:
+    wave, rate_hz = soundfile.read(PRETRAINED / "demo.flac", dtype="float32")
+    assert rate_hz == RATE
+    return wave
+
+
+def test_each_has_a_card_and_all_are_small() -> None:
+    assert "speech" in bundled()
+    for name in bundled():
+        assert (PRETRAINED / name / "CARD.md").read_text(encoding="utf-8").startswith("# ")
+    assert sum(codec.model_facts(PRETRAINED / name).size_bytes for name in bundled()) <= 25e6
+
+
+def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> None:
+    sizes = {}
+    for coder in Coder:
+        file = io.BytesIO()
+        stream = speech.encode(clip, RATE, coder)
+        stream.write(file, speech.block_coder(coder))
+        sizes[coder] = len(file.getvalue())
+    tokens = -(-len(clip) // 64)
+    assert sizes[Coder.PACKED] == 70 + 12 + -(-tokens * 9 // 8)
+    assert sizes[Coder.PRIOR] < 0.75 * sizes[Coder.PACKED]
+
+
+def test_the_codes_carry_the_sound(speech: Codec, clip: np.ndarray) -> None:
+    codes = speech.encode(clip, RATE).codes[0]
+    assert len(np.unique(codes)) > 150
+    bits = likelihood(speech, clip, codes, np.roll(codes, len(codes) // 2))
+    assert bits["bits_per_sample_shuffled"] > bits["bits_per_sample"] + 0.5
+
+
+def test_what_comes_back_is_as_loud_where_it_should_be(speech: Codec, clip: np.ndarray) -> None:
+    decoded = speech.decode(speech.encode(clip[: 3 * RATE], RATE))[0]
+    frames = [np.log(np.square(wave[: 3 * RATE].reshape(-1, 400)).mean(1) + 1e-6) for wave in (clip, decoded)]
+    assert np.corrcoef(*frames)[0, 1] > 0.8
