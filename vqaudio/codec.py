@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from weakref import WeakValueDictionary
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,7 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
     """
     folder = model_folder(model)
     codec = Codec(checkpoint.load_model(folder).to(choose_device(device)), checkpoint.fingerprint(folder))
-    _loaded[codec.fingerprint] = codec
+    _loaded.add(codec)
     return codec
 
 
@@ -105,13 +105,13 @@ def find_coder(header: Header) -> BlockCoder | None:
     """The coder of a stream whose model nobody named: one of a codec in use, or of a bundled model, or None."""
     if header.coder is Coder.PACKED:
         return PackedCoder(header.codebook_size)
-    codec = _loaded.get(header.model_sha256)
+    codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
     if codec is None and (name := find_bundled(header.model_sha256)):
         codec = load(name, "cpu")
     return codec.block_coder(header.coder) if codec else None
 
 
-_loaded: "WeakValueDictionary[bytes, Codec]" = WeakValueDictionary()
+_loaded: "WeakSet[Codec]" = WeakSet()
 add_coder_finder(find_coder)
 
 
