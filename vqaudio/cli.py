@@ -37,6 +37,7 @@ from vqaudio.jobs import (
     Codecs,
     Job,
     Wishes,
+    announced_compiling,
     binary_input,
     damage_facts,
     decode_one,
@@ -119,7 +120,8 @@ def encode(
 
     codec = load(model, device)
     wanted = Coder[coder.name.upper()] if coder else codec.default_coder()
-    codec.block_coder(wanted)
+    with announced_compiling(report):
+        codec.warm_coder(wanted)
     make_folders(jobs, output)
     for job in jobs:
         with report.guard(job.name):
@@ -404,6 +406,7 @@ def demo(
 
     report = Report(quiet=True)
     codec = load_ready(model, device, Report(quiet=False))
+    codec.warm_coder(codec.default_coder())
     output.mkdir(parents=True, exist_ok=True)
     original = output / "original.flac"
     shutil.copyfile(PRETRAINED / "demo.flac", original)

@@ -265,6 +265,12 @@ class Codec:
         blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz, exact)
         return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
 
+    def warm_coder(self, coder: Coder) -> None:
+        """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
+        codes = np.zeros(2, np.int32)
+        block_coder = self.block_coder(coder)
+        block_coder.decode(block_coder.encode(codes), len(codes))
+
     def warm_up(self) -> None:
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
         sampler = Sampler(self.model.decoder, SILENCE_LEVEL)

@@ -217,14 +217,21 @@ def load_ready(model: str, device: str, report: Report) -> "Codec":
     from vqaudio.codec import load
 
     codec = load(model, device)
-    message = "compiling the decoder for this machine; the next start finds it ready"
+    with announced_compiling(report):
+        codec.warm_up()
+    return codec
+
+
+@contextmanager
+def announced_compiling(report: Report) -> Iterator[None]:
+    """Says so where the kernels that are warmed up in the block have to be compiled, which takes long."""
+    message = "compiling for this machine; the next start finds it ready"
     notice = threading.Timer(_SLOW_S, report.note, [message])
     notice.start()
     try:
-        codec.warm_up()
+        yield
     finally:
         notice.cancel()
-    return codec
 
 
 class Codecs:
