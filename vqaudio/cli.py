@@ -379,12 +379,12 @@ def train(
     from vqaudio.config import load_run
 
     settings = load_run(config, tuple(changes or ()))
-    from vqaudio.data import AudioShards
+    from vqaudio.image_data import open_shards
     from vqaudio.train import train as run
 
     report = Report(quiet)
     with progress_bar() if report.shows_bars() else nullcontext() as bar:
-        finished = run(settings, AudioShards(data), output, resume, device, TrainingView(report, bar))
+        finished = run(settings, open_shards(data, settings.model), output, resume, device, TrainingView(report, bar))
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
         print(finished)
 
