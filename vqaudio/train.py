@@ -5,6 +5,7 @@ every step seeds its own random numbers, so a killed run that is resumed goes th
 """
 
 import copy
+import dataclasses
 import math
 import os
 import shutil
@@ -34,6 +35,7 @@ from vqaudio.strict import to_mapping
 from vqaudio.wavenet import WaveNet
 
 KEPT_CHECKPOINTS = 2
+ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
 
 
@@ -106,6 +108,7 @@ def train(
         DataError: when the folder already holds a run and ``resume`` is not set.
         ModelError: when the newest checkpoint is damaged.
     """
+    config = _resolved(config, shards)
     _check(config, shards)
     newest = _newest_checkpoint(folder)
     if newest and not resume:
@@ -113,6 +116,14 @@ def train(
     fabric = make_fabric(device, config.train.precision)
     fabric.launch()
     return _Run(config, shards, folder, fabric, observer).go(newest)
+
+
+def _resolved(config: RunConfig, shards: Shards) -> RunConfig:
+    """``config`` with the data's speakers where it asks for them."""
+    model = config.model
+    if not isinstance(model, AudioVQVAEConfig) or model.speakers != ALL_SPEAKERS or isinstance(shards, ImageShards):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(model, speakers=shards.speakers))
 
 
 def _check(config: RunConfig, shards: Shards) -> None:
@@ -128,8 +139,8 @@ def _check(config: RunConfig, shards: Shards) -> None:
         )
     if model.speakers and model.speakers != shards.speakers:
         raise ConfigError(
-            f"model.speakers are not the data's: name its {len(shards.speakers)}, in order, or none for a decoder "
-            "that knows no speakers"
+            f'model.speakers are not the data\'s: give ["*"] for all {len(shards.speakers)} of its, or none for '
+            "a decoder that knows no speakers"
         )
     for phase in config.train.phases:
         hop, crop = model.encoder.hop_length, phase.crop_samples
