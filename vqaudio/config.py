@@ -205,10 +205,9 @@ class PhaseConfig:
     """One stretch of training: what learns, from which loss terms, how fast and for how long.
 
     ``train`` lists the parts (top-level modules) that learn; the others are frozen, batch statistics included.
-    ``objective`` weighs the model's loss terms; a term of weight 0 (or left out) is not computed. ``crop_samples`` is for
-    sounds; pictures come in the model's tiles. The learning rate
+    ``objective`` weighs the model's loss terms; a term of weight 0 (or left out) is not computed. The learning rate
     rises linearly over ``warmup_steps``, stays, and falls linearly to ``final_share`` of itself over the last
-    ``decay_steps``.
+    ``decay_steps``. ``crop_samples`` is for sounds; pictures come in the model's tiles.
     """
 
     name: str

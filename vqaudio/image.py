@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vqaudio.errors import PictureError
 
@@ -22,7 +22,19 @@ Picture = npt.NDArray[np.uint8]
 MAX_PIXELS = 1 << 26  # 67 million: 200 MB of levels
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 # by how they begin; what looks like a picture to Pillow alone (a TGA, say) is found by its suffix
-_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"P4", b"\0\0\x01\0", b"8BPS")
+_BEGINNINGS = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"P5",
+    b"P6",
+    b"P4",
+    b"\0\0\x01\0",
+    b"8BPS",
+)
 _AVIF_BRANDS = (b"avif", b"avis")
 HEAD_BYTES = 16  # that looks_like_picture needs
 
@@ -63,7 +75,7 @@ def _told_plainly(name: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError:
         raise _too_large(name, "far more") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise PictureError(f"{name}: is no picture that can be read; give a PNG, JPEG, WebP or the like") from None
     except Exception as error:  # decoders raise whatever they come upon in a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -138,7 +150,9 @@ def write_picture(file: IO[bytes], picture: Picture, suffix: str = ".png") -> No
     try:
         Image.fromarray(picture).save(buffer, kind, **options)
     except (OSError, ValueError) as error:
-        raise PictureError(f"a picture of {picture.shape[1]} x {picture.shape[0]} does not fit {kind}: {error}") from None
+        raise PictureError(
+            f"a picture of {picture.shape[1]} x {picture.shape[0]} does not fit {kind}: {error}"
+        ) from None
     file.write(buffer.getbuffer())
 
 
@@ -152,15 +166,15 @@ def tile_grid(height: int, width: int, tile: int) -> tuple[int, int]:
 
 def padded(picture: Picture, tile: int) -> Picture:
     """The picture grown to whole tiles, right and below, by repeating its last column and row."""
-    rows, columns = tile_grid(*picture.shape[:2], tile)
-    height, width = picture.shape[:2]
+    height, width, _ = picture.shape
+    rows, columns = tile_grid(height, width, tile)
     return np.pad(picture, ((0, rows * tile - height), (0, columns * tile - width), (0, 0)), mode="edge")
 
 
 def to_tiles(picture: Picture, tile: int) -> Picture:
     """``[height, width, 3]`` to tiles ``[n, 3, tile, tile]``, row by row."""
     whole = padded(picture, tile)
-    rows, columns = tile_grid(*picture.shape[:2], tile)
+    rows, columns = whole.shape[0] // tile, whole.shape[1] // tile
     cut = whole.reshape(rows, tile, columns, tile, 3).transpose(0, 2, 4, 1, 3)
     return np.ascontiguousarray(cut.reshape(rows * columns, 3, tile, tile))
 

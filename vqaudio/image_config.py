@@ -88,7 +88,10 @@ class ImageVQVAEConfig:
         )
         require(len(set(self.classes)) == len(self.classes), "classes", self.classes, "name each class once")
         require(
-            self.prior is not None or not self.classes, "classes", self.classes, "only a prior is told: add [model.prior]"
+            self.prior is not None or not self.classes,
+            "classes",
+            self.classes,
+            "only a prior is told: add [model.prior]",
         )
         size = self.quantizer.codebook_size
         if self.prior is not None:

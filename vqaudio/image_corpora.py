@@ -24,7 +24,7 @@ _MOST_BYTES = 1 << 32  # of one member of an archive
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a collection: a stable ``name``, its class (a number of ``classes``), and whether it is for testing.
+    """One picture of a collection: a stable ``name``, its class (a number), and whether it is kept for testing.
 
     ``picture`` is the picture itself, or the path that it can be read from.
     """
@@ -66,8 +66,8 @@ def holds_pictures(source: Path) -> bool:
 def find_pictures(source: Path) -> Collection:
     """The pictures of an ``.npz``, of CIFAR-10 as published (the binary version, packed or not), or of a folder.
 
-    An ``.npz`` has ``images`` uint8 ``[N, height, width, 3]`` and may have integer ``labels[N]`` and ``batch[N]``, whose
-    highest number is the test part. In a folder the class is a sub-folder's name.
+    An ``.npz`` has ``images`` uint8 ``[N, height, width, 3]`` and may have integer ``labels[N]`` and ``batch[N]``,
+    whose highest number is the test part. In a folder the class is a sub-folder's name.
 
     Raises:
         DataError: there is no such source, it is damaged, or it holds no pictures.
@@ -94,7 +94,9 @@ def _from_npz(source: Path) -> Collection:
             labels = arrays["labels"] if "labels" in arrays else np.zeros(len(images), np.int64)
             batch = arrays["batch"] if "batch" in arrays else np.zeros(len(images), np.int64)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{source}: cannot be read ({' '.join(str(error).split())}); it needs an array images") from None
+        raise DataError(
+            f"{source}: cannot be read ({' '.join(str(error).split())}); it needs an array images"
+        ) from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not images.size:
         raise DataError(f"{source}: images are {images.dtype} {images.shape}; give uint8 [N, height, width, 3]")
     for name, array in (("labels", labels), ("batch", batch)):

@@ -97,7 +97,9 @@ def prepare_pictures(
                 failed.append(str(error))
                 continue
             held_out = is_validation(sample.name, validation_share)
-            stored.append(Stored(*writer.append(picture), *picture.shape[:2], sample.label, held_out))
+            shard, offset = writer.append(picture)
+            height, width, _ = picture.shape
+            stored.append(Stored(shard, offset, height, width, sample.label, held_out))
         writer.flush()
         if not stored:
             raise DataError(f"{source}: none of its pictures could be read; first: {failed[0]}")
@@ -184,7 +186,11 @@ class ImageShards:
         """
         rng = np.random.default_rng([seed, step])
         part = self._training
-        picks, places, flips = rng.integers(0, len(part), batch_size), rng.random((batch_size, 2)), rng.random(batch_size)
+        picks, places, flips = (
+            rng.integers(0, len(part), batch_size),
+            rng.random((batch_size, 2)),
+            rng.random(batch_size),
+        )
         drawn = list(zip(picks, places, flips, strict=True))[rows]
         crops = [(self._crop(part[pick], place), flip < 0.5, part[pick].label) for pick, place, flip in drawn]
         return self._stack([(crop[:, ::-1] if flip else crop, label) for crop, flip, label in crops])
@@ -199,11 +205,13 @@ class ImageShards:
             yield self._stack(rows[first : first + batch_size])
 
     def _crop(self, stored: Stored, place: np.ndarray) -> Picture:
-        """A tile from the shares ``place[2]`` (0..1) of the picture; a small one is continued by its last row, column."""
+        """A tile from the shares ``place[2]`` (0..1) of the picture; a small one is continued by its edge."""
         size = 3 * stored.height * stored.width
         flat = self._shards[stored.shard][stored.offset : stored.offset + size]
         picture = flat.reshape(stored.height, stored.width, 3)
-        top, left = (int(share * max(1, length - self.tile + 1)) for share, length in zip(place, picture.shape, strict=False))
+        top, left = (
+            int(share * max(1, length - self.tile + 1)) for share, length in zip(place, picture.shape, strict=False)
+        )
         crop = picture[top : top + self.tile, left : left + self.tile]
         lacking = [(0, self.tile - length) for length in crop.shape[:2]]
         return np.pad(crop, (*lacking, (0, 0)), mode="edge")

@@ -351,9 +351,7 @@ class _Run:
         if isinstance(self.averaged, ImageVQVAE):
             self.journal.show_picture(self.state.step, compare(self.averaged, batch["image"]))
         elif isinstance(self.averaged, AudioVQVAE) and self.config.train.sound_seconds:
-            self.journal.show(
-                self.state.step, sample.preview(self.averaged, batch, self.config.train.sound_seconds)
-            )
+            self.journal.show(self.state.step, sample.preview(self.averaged, batch, self.config.train.sound_seconds))
 
     # ----------------------------------------------------------------------------------------------- checkpoints
 

@@ -111,10 +111,7 @@ class PixelKernel:
     """One grid, with the interface of the reference's; calls release the interpreter lock."""
 
     def __init__(self, weights: PixelWeights, rows: int, columns: int) -> None:
-        self._weights = weights._replace(
-            **{name: np.ascontiguousarray(array) for name, array in weights._asdict().items() if name != "reach"}
-        )
-        w = self._weights
+        w = self._weights = weights  # which export makes contiguous
         _, levels, width = w.embedding.shape
         layers, (skip, hidden) = len(w.out), w.hidden.shape
         self._flat = tuple(matrix.reshape(layers, -1) for matrix in (w.vertical, w.horizontal, w.out))

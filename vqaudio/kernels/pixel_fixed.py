@@ -1,8 +1,8 @@
 """The PixelCNN in integers: the same frequencies, bit for bit, on every machine, so that coded pictures travel.
 
-The arithmetic, and why it never overflows, is that of :mod:`vqaudio.kernels.fixed`. What differs: the vertical stack has
-no residual stream, so that what its layers hand on is at position 14 always, but for the first, which sees the embedded
-codes; and a horizontal layer's inputs, its own stream and the vertical stack's, are brought to one position.
+The arithmetic, and why it never overflows, is that of :mod:`vqaudio.kernels.fixed`. What differs: the vertical stack
+has no residual stream, so that what its layers hand on is at position 14 always, but for the first, which sees the
+embedded codes; and a horizontal layer's inputs, its own stream and the vertical stack's, are brought to one position.
 """
 
 from fractions import Fraction
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vqaudio.errors import ModelError
 from vqaudio.kernels.fixed import (
     _INT16_MAX,
     _INT32_MAX,
@@ -42,8 +43,7 @@ from vqaudio.kernels.fixed import (
     tables,
 )
 from vqaudio.kernels.pixel_reference import PixelWeights
-from vqaudio.kernels.reference import Floats, Integers
-from vqaudio.errors import ModelError
+from vqaudio.kernels.reference import Integers
 
 # ------------------------------------------------------------------------------------------------------- quantisation
 
@@ -125,15 +125,16 @@ def _quantise_layers(weights: PixelWeights) -> tuple[PixelLayers, int, int]:
 
     narrow = [max(_narrowing(reach, _INT16_MAX), stream - _ONE_BITS) for reach in reaches]
     level = [_ONE_BITS - (stream - shift) for shift in narrow]
-    inputs = [max(_shifted(reach, shift), _shifted(_ONE, down)) for reach, shift, down in zip(reaches, narrow, level)]
+    inputs = [
+        max(_shifted(reach, shift), _shifted(_ONE, down))
+        for reach, shift, down in zip(reaches, narrow, level, strict=True)
+    ]
     horizontal = [
         _fit(weights.horizontal[n], weights.horizontal_bias[n], stream - narrow[n], inputs[n], _NARROW_LIMIT)
         for n in range(count)
     ]
     seen = [(stream - narrow[0], inputs[0])] + [(_ONE_BITS, _ONE)] * (count - 1)
-    vertical = [
-        _fit(weights.vertical[n], weights.vertical_bias[n], *seen[n], _NARROW_LIMIT) for n in range(count)
-    ]
+    vertical = [_fit(weights.vertical[n], weights.vertical_bias[n], *seen[n], _NARROW_LIMIT) for n in range(count)]
     vertical_shift, horizontal_shift = _gate_shifts(vertical), _gate_shifts(horizontal)
     assert max(residual_shift, skip_shift) < 30  # as the weights are below 2**16
     mixed_half = np.where(np.arange(mixed.bias.shape[1]) < residual, _half(residual_shift), _half(skip_shift))
@@ -204,11 +205,16 @@ class PixelReference:
     def frequencies(self, codes: Integers) -> Integers:
         """How often each symbol comes, given those before it, for each of ``codes[rows, columns, L]``: ``[..., K]``."""
         w, latents = self.weights.layers, codes.shape[-1]
-        embedded = sum(w.embedding[latent].astype(np.int64)[codes[..., latent]] for latent in range(latents))
+        embedded = np.sum(
+            [w.embedding[latent].astype(np.int64)[codes[..., latent]] for latent in range(latents)], axis=0
+        )
         v = _shifted(_moved(embedded, 1, 0), int(w.narrow[0]))
-        h, skips = _moved(embedded, 0, 1), np.int64(0)
+        h = _moved(embedded, 0, 1)
+        skips = np.zeros((*self.shape, w.out.shape[2] - w.out.shape[1]), np.int64)
         for layer in range(len(w.out)):
-            v = self._bent(self._above(v) @ w.vertical[layer].astype(np.int64) + w.vertical_bias[layer], w.vertical_shift[layer])
+            v = self._bent(
+                self._above(v) @ w.vertical[layer].astype(np.int64) + w.vertical_bias[layer], w.vertical_shift[layer]
+            )
             seen = _shifted(h, int(w.narrow[layer]))
             left = [_moved(seen, 0, right) for right in range(self.weights.reach, -1, -1)]
             both = np.concatenate([*left, _shifted(v, int(w.level[layer]))], axis=-1)

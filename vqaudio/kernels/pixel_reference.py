@@ -13,14 +13,15 @@ from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, draw
 
 
 class PixelWeights(NamedTuple):
-    """A PixelCNN's weights as float32 arrays, each product written ``row @ matrix``; what a class adds is in the biases.
+    """A PixelCNN's weights as float32 arrays, each product written ``row @ matrix``; a class's share is in the biases.
 
     Shapes, with N layers, C residual, S skip and H hidden channels, K levels, L codes a cell, and r = ``reach``:
-        embedding ``[L, K, C]``; vertical ``[N, (r + 1)(2r + 1)C, 2C]``, of the cells from r rows above to the cell's own
-        row, left to right, and vertical_bias ``[N, 2C]``; horizontal ``[N, (r + 2)C, 2C]``, of the cells from r to the
-        left to the cell itself and then of the vertical stack, and horizontal_bias ``[N, 2C]``, signals before gates;
-        out ``[N, C, C + S]`` and out_bias ``[N, C + S]``, residual first; hidden ``[S, H]``, hidden_bias ``[L, H]``;
-        told ``[L - 1, K, H]``, what a code tells the later ones of its cell; logits ``[H, K]``, logits_bias ``[L, K]``.
+        embedding ``[L, K, C]``; vertical ``[N, (r + 1)(2r + 1)C, 2C]``, of the cells from r rows above to the cell's
+        own row, left to right, and vertical_bias ``[N, 2C]``; horizontal ``[N, (r + 2)C, 2C]``, of the cells from r to
+        the left to the cell itself and then of the vertical stack, and horizontal_bias ``[N, 2C]``, signals before
+        gates; out ``[N, C, C + S]`` and out_bias ``[N, C + S]``, residual first; hidden ``[S, H]`` and hidden_bias
+        ``[L, H]``; told ``[L - 1, K, H]``, what a code tells the later ones of its cell; logits ``[H, K]`` and
+        logits_bias ``[L, K]``.
     """
 
     embedding: Floats
@@ -52,6 +53,7 @@ class PixelKernel:
         self.latents, self.levels, self.width = weights.embedding.shape
 
     def _begin(self) -> None:
+        self.hidden: Floats = np.zeros(self.weights.hidden.shape[1], np.float32)
         w, margin = self.weights, self.weights.reach
         layers = len(w.out)
         self.codes_seen = np.zeros((self.columns, self.width), np.float32)  # embedded, of the row that is being drawn
