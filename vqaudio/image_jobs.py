@@ -12,6 +12,7 @@ from vqaudio.places import STANDARD, Job, announced_compiling, binary_input, bin
 
 if TYPE_CHECKING:
     from vqaudio.container import Coder, Header
+    from vqaudio.entropy import BlockCoder
     from vqaudio.image_codec import ImageCodec
     from vqaudio.image_evaluate import ImageEvaluation
     from vqaudio.stream import Damage, Stream
@@ -110,18 +111,17 @@ def report_damage(stream: "Stream", name: str, report: Report) -> None:
 
 def picture_stream_facts(stream: "OpenStream", source: str, report: Report) -> dict[str, Any]:
     """What is known of a picture's stream; its damage is reported."""
-    import numpy as np
-
     from vqaudio.codec import find_bundled
-    from vqaudio.stream import Stream
+    from vqaudio.image_codec import find_picture_coder
 
     header = stream.reader.header
     height, width = header.shape
-    whole = Stream.read_from(stream.reader)
-    size = stream.finish(()).stream_bytes
-    report_damage(whole, source, report)
-    counts = np.bincount(whole.codes.ravel(), minlength=header.codebook_size)
-    shares = counts[counts > 0] / counts.sum()
+    coder = find_picture_coder(header)
+    codes = _code_facts(stream, coder, source, report) if coder else {}
+    coded = stream.finish(())
+    for message in [] if codes else coded.messages:
+        report.failure(source, message)
+    size = coded.stream_bytes
     return {
         "width": width,
         "height": height,
@@ -130,15 +130,27 @@ def picture_stream_facts(stream: "OpenStream", source: str, report: Report) -> d
         "bits_per_pixel": 8 * size / (height * width),
         "raw_bits_per_pixel": header.tokens * header.bits / (height * width),
         "tokens": header.tokens,
-        "codes_used": len(shares),
         "codebook_size": header.codebook_size,
-        "entropy_bits": float((shares * np.log2(1 / shares)).sum()),
         "coder": header.coder.name.lower(),
         "model": find_bundled(header.model_sha256),
         "model_sha256": header.model_sha256.hex(),
-        "damage": damage_facts(whole),
-        "messages": list(whole.messages),
+        "messages": list(coded.messages),
+        **codes,
     }
+
+
+def _code_facts(stream: "OpenStream", coder: "BlockCoder", source: str, report: Report) -> dict[str, Any]:
+    """How many of the model's codes occur, how evenly, and which are lost."""
+    import numpy as np
+
+    from vqaudio.stream import Stream
+
+    whole = Stream.read_from(stream.reader, coder)
+    report_damage(whole, source, report)
+    counts = np.bincount(whole.codes.ravel(), minlength=stream.reader.header.codebook_size)
+    shares = counts[counts > 0] / counts.sum()
+    entropy = float((shares * np.log2(1 / shares)).sum())
+    return {"codes_used": len(shares), "entropy_bits": entropy, "damage": damage_facts(whole)}
 
 
 def sample_pictures(
