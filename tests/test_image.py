@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from pictures import gradient
+from PIL import Image
 
 from vqaudio.errors import PictureError
 from vqaudio.image import (
@@ -134,7 +134,9 @@ def test_decompression_bombs_are_refused_before_they_grow(width: int, height: in
         read_picture(io.BytesIO(png_of(width, height)), "bomb.png")
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM123456789", b"RIFF\0\0\0\0WEBP"])
+@pytest.mark.parametrize(
+    "data", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM123456789", b"RIFF\0\0\0\0WEBP"]
+)
 def test_what_is_no_picture_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(PictureError) as caught:
         read_picture(io.BytesIO(data), "x.png")

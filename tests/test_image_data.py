@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import CLASSY, TINY, gradient
+from PIL import Image
 
 from vqaudio.config import AudioVQVAEConfig
 from vqaudio.data import AudioShards

@@ -1,4 +1,4 @@
-"""kernels/pixel_*.py, image_sample.py: every kernel equals its reference, the reference the network; integers travel."""
+"""kernels/pixel_*.py, image_sample.py: kernels equal their references, those the network; integers travel."""
 
 import hashlib
 
@@ -89,11 +89,17 @@ def test_the_sampler_gives_grids_and_obeys_its_numbers() -> None:
 def test_the_integer_kernel_equals_its_reference(latents: int, kernel_size: int, scale: float) -> None:
     weights = pixel_fixed.quantise(export(network(latents, kernel_size, scale=scale)))
     codes = [grid(latents, seed) for seed in range(2)]
-    expected = [pixel_fixed.PixelReference(weights, ROWS, COLUMNS).frequencies(one).reshape(-1, LEVELS) for one in codes]
+    expected = [
+        pixel_fixed.PixelReference(weights, ROWS, COLUMNS).frequencies(one).reshape(-1, LEVELS) for one in codes
+    ]
     kernel = pixel_fixed.FixedPixelKernel(weights, ROWS, COLUMNS)
     kernel.start()
     past = np.concatenate([[LEVELS], codes[0].ravel(), codes[1].ravel()[:-1]])
-    parts = [kernel.frequencies_along(past[:7]), kernel.frequencies(int(past[7]))[None], kernel.frequencies_along(past[8:])]
+    parts = [
+        kernel.frequencies_along(past[:7]),
+        kernel.frequencies(int(past[7]))[None],
+        kernel.frequencies_along(past[8:]),
+    ]
     assert np.array_equal(np.concatenate(parts), np.concatenate(expected))
 
 
