@@ -14,14 +14,24 @@ SOUND_SUFFIXES = frozenset(f".{name}" for name in _SOUND_FORMATS)
 
 @dataclass(frozen=True)
 class Recording:
-    """One sound file of a corpus and who speaks in it."""
+    """One sound file of a corpus and who speaks in it; ``gender`` is "F", "M" or, where the corpus does not say, ""."""
 
     path: Path
     speaker: str
+    gender: str = ""
+
+
+def _gender(word: str) -> str:
+    """ "F" or "M" where a corpus says so in whatever way, else ""."""
+    first = word.strip()[:1].upper()
+    return first if first in ("F", "M") else ""
 
 
 def _from_manifest(root: Path) -> list[Recording]:
-    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``; paths start at the folder."""
+    """``manifest.tsv``: tab-separated, a header line with ``path``, ``speaker`` and perhaps ``gender``.
+
+    Paths start at the folder.
+    """
     path = root / "manifest.tsv"
     try:
         header, *rows = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
@@ -40,7 +50,7 @@ def _from_manifest(root: Path) -> list[Recording]:
         for column in ("path", "speaker"):
             if not entry[column]:
                 raise DataError(f"{path}, line {number}: has no {column}; mend the line")
-        recordings.append(Recording(root / entry["path"], entry["speaker"]))
+        recordings.append(Recording(root / entry["path"], entry["speaker"], _gender(entry.get("gender", ""))))
     return recordings
 
 
@@ -48,6 +58,7 @@ def _from_librispeech(root: Path) -> list[Recording]:
     from torchaudio.datasets import LIBRISPEECH
 
     recordings = []
+    genders = _librispeech_genders(root / "SPEAKERS.TXT")
     for subset in sorted(p.name for p in root.iterdir() if p.is_dir()):
         try:
             dataset = LIBRISPEECH(root.parent, url=subset, folder_in_archive=root.name)
@@ -55,8 +66,16 @@ def _from_librispeech(root: Path) -> list[Recording]:
             continue
         for index in range(len(dataset)):
             relative, _, _, speaker, _, _ = dataset.get_metadata(index)
-            recordings.append(Recording(root / relative, str(speaker)))
+            recordings.append(Recording(root / relative, str(speaker), genders.get(str(speaker), "")))
     return recordings
+
+
+def _librispeech_genders(path: Path) -> dict[str, str]:
+    """Of each speaker, from the corpus's own table (``14 | F | train-clean-360 | ...``), if it is there."""
+    if not path.is_file():
+        return {}
+    rows = (line.split("|") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(";"))
+    return {row[0].strip(): _gender(row[1]) for row in rows if len(row) > 1}
 
 
 def _from_ljspeech(root: Path) -> list[Recording]:
