@@ -26,7 +26,7 @@ class Alignment:
 
 
 def find_alignment(original: Wave, decoded: Wave, sample_rate_hz: int) -> Alignment:
-    """The :class:`Alignment` of ``decoded`` to ``original``, both ``[T]``, of any lengths; 0.5 s late at most, or early.
+    """The :class:`Alignment` of ``decoded`` to ``original``, both ``[T]`` of any lengths; at most 0.5 s late, or early.
 
     First where the spectra's envelopes agree best, for a vocoder keeps those and not the wave; then, within 5 ms, where
     the waves do. The gain is that of the speech's level (see :func:`vqaudio.audio.measure_level`). Beside silence there
