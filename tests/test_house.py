@@ -27,8 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "corpora", "data"),
     ("sample", "journal", "train"),
-    ("stretches", "streaming", "codec", "generate", "evaluate", "transcode"),
-    ("console", "jobs", "cli"),
+    ("stretches", "streaming", "codec", "generate", "evaluate", "report", "transcode"),
+    ("console", "jobs", "judging", "cli"),
     ("__main__",),
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor

@@ -197,7 +197,7 @@ def test_an_unknown_score_is_refused(speech: np.ndarray) -> None:
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "pesq" else find_spec(name))
-    line = "pesq is not measured: pesq is not installed; pip install 'vqaudio[evaluate]'"
+    line = "pesq is not available: pesq is not installed; pip install 'vqaudio[evaluate]'"
     assert scores.missing(scores.SCORES) == {"pesq": line}
 
 
@@ -205,5 +205,5 @@ def test_a_missing_package_is_an_error_where_it_is_asked_for(
     speech: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pystoi", None)  # as if it were not there
-    with pytest.raises(ConfigError, match=r"not measured: pystoi is not installed; pip install 'vqaudio\[evaluate\]'"):
+    with pytest.raises(ConfigError, match=r"not available: pystoi is not installed; pip install 'vqaudio\[evaluate\]'"):
         scores.stoi(speech, speech, RATE)

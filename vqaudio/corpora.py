@@ -17,8 +17,8 @@ SOUND_SUFFIXES = frozenset(f".{name}" for name in _SOUND_FORMATS)
 class Recording:
     """One sound file of a corpus and who speaks in it.
 
-    ``transcript`` is what is said, "" where that is not known. ``group`` is the part of the corpus that the manifest says
-    it is of, or else the first folder on its path.
+    ``transcript`` is what is said, "" where that is not known. ``group`` is the part of the corpus that it is of: by the
+    manifest, or else the first folder on its path.
     """
 
     path: Path
@@ -28,8 +28,10 @@ class Recording:
 
 
 def _from_manifest(root: Path) -> list[Recording]:
-    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``, perhaps ``transcript`` and ``group``;
-    paths start at the folder."""
+    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``, perhaps ``transcript``, ``group``.
+
+    Paths start at the folder.
+    """
     path = root / "manifest.tsv"
     try:
         header, *rows = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")

@@ -6,7 +6,7 @@ short) is NaN. :mod:`vqaudio.scores.card` has all of them by name.
 """
 
 from vqaudio.scores.alignment import Alignment, align, find_alignment
-from vqaudio.scores.card import SCORES, Original, missing, score
+from vqaudio.scores.card import SCORES, Original, Scores, check_names, missing, score, summary
 from vqaudio.scores.likeness import estoi, mel_distance_db, pesq_nb, pesq_wb, stoi
 from vqaudio.scores.pitch import PitchError, median_pitch_hz, pitch_error, pitch_hz
 from vqaudio.scores.statistics import Mean, bootstrap_mean, bootstrap_rate
@@ -19,10 +19,12 @@ __all__ = [
     "Mean",
     "Original",
     "PitchError",
+    "Scores",
     "WordErrors",
     "align",
     "bootstrap_mean",
     "bootstrap_rate",
+    "check_names",
     "estoi",
     "find_alignment",
     "median_pitch_hz",
@@ -37,6 +39,7 @@ __all__ = [
     "score",
     "similarity",
     "stoi",
+    "summary",
     "voice_embedding",
     "word_errors",
 ]

@@ -13,8 +13,8 @@ def missing_package(packages: Iterable[str]) -> str | None:
 
 
 def remedy(what: str, package: str) -> str:
-    """One line on ``what`` that cannot be measured for want of ``package``."""
-    return f"{what} not measured: {package} is not installed; pip install 'vqaudio[evaluate]'"
+    """One line on ``what`` that cannot be had for want of ``package``."""
+    return f"{what} not available: {package} is not installed; pip install 'vqaudio[evaluate]'"
 
 
 @contextmanager
