@@ -17,8 +17,8 @@ SOUND_SUFFIXES = frozenset(f".{name}" for name in _SOUND_FORMATS)
 class Recording:
     """One sound file of a corpus and who speaks in it.
 
-    ``transcript`` is what is said, "" where that is not known. ``group`` is the part of the corpus that it is of: by the
-    manifest, or else the first folder on its path.
+    ``transcript`` is what is said, "" where that is not known. ``group`` is the part of the corpus that it is of: as
+    the manifest has it, or else the first folder on its path.
     """
 
     path: Path

@@ -32,6 +32,7 @@ class Figure:
 FIGURES = {
     "bits_per_second": Figure("kb/s, all bytes of the file", "lower", 2, 1e-3),
     "packed_bits_per_second": Figure("kb/s, codes packed", "lower", 2, 1e-3),
+    "payload_bits_per_second": Figure("kb/s, without the container", "lower", 2, 1e-3),
     "word_error_rate": Figure("word error rate", "lower"),
     "word_error_rate_original": Figure("word error rate of the original"),
     "speaker_similarity": Figure("speaker similarity", "higher"),

@@ -19,7 +19,7 @@ def render(model: str, result: Evaluation, gallery: Gallery, rivals: Sequence[Ri
         model: the model's name.
         result: of its evaluation.
         gallery: that watched the evaluation.
-        rivals: other codecs, for the rate-quality plot; the model's own point is added. Without any there is no plot.
+        rivals: other codecs, for the rate-quality plot, to which the model is added. Without any there is no plot.
 
     Raises:
         ConfigError: Jinja2 or matplotlib is not installed.
@@ -42,7 +42,7 @@ def render(model: str, result: Evaluation, gallery: Gallery, rivals: Sequence[Ri
         result=result,
         rows=[(figure_of(name), [of.get(name) for of in result.groups.values()]) for name in result.groups["all"]],
         cases=gallery.cases,
-        plot=rate_quality_svg([*rivals, own]) if rivals else "",
+        plot=rate_quality_svg([*(rival for rival in rivals if not rival.ours), own]) if rivals else "",
         columns=list(result.groups["all"]),
         figure_of=figure_of,
     )
