@@ -23,12 +23,12 @@ SOURCE = ROOT / "vqaudio"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "output", "strict", "config", "entropy", "container", "stream"),
-    ("audio", "soundfiles", "resample", "image", "perturb", "quantize"),
+    ("audio", "soundfiles", "resample", "image", "perturb", "quantize", "scores"),
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "corpora", "data"),
     ("sample", "journal", "train"),
-    ("stretches", "streaming", "voices", "codec", "generate", "evaluate", "transcode"),
-    ("console", "jobs", "conversion", "cli"),
+    ("stretches", "streaming", "voices", "codec", "generate", "evaluate", "report", "transcode"),
+    ("console", "jobs", "conversion", "judging", "cli"),
     ("__main__",),
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor

@@ -25,7 +25,6 @@ from vqaudio.console import (
     Report,
     TrainingView,
     complain,
-    evaluation_lines,
     is_broken_pipe,
     progress_bar,
     trace,
@@ -275,6 +274,24 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON.")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--report", metavar="FOLDER", help="Write a page to listen to, index.html, there.")
+    ] = None,
+    listen: Annotated[
+        int, typer.Option("--listen", min=0, metavar="N", help="Utterances of each group that the page plays.")
+    ] = 3,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="FILE", help="A benchmark's quality.json, for the page's plot of codecs."),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            metavar="NAMES",
+            help="Only these, commas between: stoi, estoi, pesq, mel, pitch, speaker, wer (the last three are slow).",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Files of each group; 0 takes all.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the decoder's draws.")] = 0,
     temperature: Annotated[float | None, typer.Option("--temperature", help="By default the model's own.")] = None,
@@ -282,21 +299,14 @@ def evaluate(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, intelligibility."""
+    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, words, voice, quality."""
     report = Report(quiet)
-    codec = load_ready(model, device, report)
-    from vqaudio.evaluate import evaluate as score
-    from vqaudio.output import atomic_write
+    from vqaudio.evaluate import Plan
+    from vqaudio.judging import Wanted, evaluate_sound
 
-    corpus = data.parent if data.name == "manifest.tsv" else data
-    result = score(codec, corpus, limit, seed, temperature, report.tracked)
-    if output:
-        with atomic_write(output, force) as file:
-            file.write(json.dumps(asdict(result), indent=1).encode())
-    for line in evaluation_lines(result):
-        report.result(line, {})
-    for line in result.not_measured:
-        report.note(line)
+    names = tuple(name.strip() for name in scores.split(",")) if scores is not None else None
+    wanted = Wanted(output, page, listen, compare, force)
+    evaluate_sound(model, device, data, Plan(names, limit, seed, temperature), wanted, report)
     report.finish()
 
 
