@@ -1,4 +1,4 @@
-"""kernels/pixel_*.py, image_sample.py: kernels equal their references, those the network; integers travel."""
+"""kernels/pixel_*.py, image_sample.py: each kernel equals its reference, and that the network; integers travel."""
 
 import hashlib
 

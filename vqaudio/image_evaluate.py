@@ -21,12 +21,12 @@ from vqaudio import logistic
 from vqaudio.container import Coder
 from vqaudio.entropy import Codes
 from vqaudio.errors import PictureError
-from vqaudio.evaluate import Mean, bootstrap_mean
 from vqaudio.image import Picture, from_tiles, to_tiles, write_picture
 from vqaudio.image_codec import ImageCodec
 from vqaudio.image_corpora import Sample, find_pictures
 from vqaudio.image_generate import generate_pictures, grid_rows
 from vqaudio.output import atomic_write
+from vqaudio.scores.statistics import Mean, bootstrap_mean
 
 Scores = dict[str, float]
 _BITS_PER_NAT = 1 / math.log(2)

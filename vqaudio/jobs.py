@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vqaudio.image_codec import ImageCodec
     from vqaudio.soundfiles import SoundWriter
     from vqaudio.stream import Stream
-    from vqaudio.transcode import Coded
+    from vqaudio.transcode import Coded, OpenStream
+    from vqaudio.voices import Voice
 
 _MOST_DAMAGE_LINES = 10  # a file
 
@@ -119,7 +120,15 @@ def read_prompt(codec: "Codec", path: str) -> "Stream":
         return codec.encode(mixed(sound), sound.sample_rate_hz)
 
 
-def write_sample(codec: "Codec", stream: "Stream", target: str, seed: int, force: bool, report: Report) -> None:
+def write_sample(
+    codec: "Codec",
+    stream: "Stream",
+    target: str,
+    seed: int,
+    force: bool,
+    voice: "str | Voice | None",
+    report: Report,
+) -> None:
     """Writes new speech as a sound file or, where ``target`` ends in .vqa, as a stream, and reports it."""
     rate_hz = codec.config.sample_rate_hz
     if Path(target).suffix.lower() == ".vqa":
@@ -127,7 +136,7 @@ def write_sample(codec: "Codec", stream: "Stream", target: str, seed: int, force
             stream.write(file, codec.block_coder(stream.header.coder))
     else:
         with _sound_output(target, force, rate_hz, 1) as writer:
-            writer.write(codec.decode(stream, seed))
+            writer.write(codec.decode(stream, seed, speaker=voice))
     duration_s = stream.header.shape[0] / rate_hz
     report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
 
@@ -240,8 +249,8 @@ class Codecs:
 class Wishes:
     """How the user wants streams decoded.
 
-    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz. What is not valid raises
-    ``typer.BadParameter``.
+    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz; ``voice_of`` says who
+    speaks for a codec. What is not valid raises ``typer.BadParameter``.
     """
 
     seed: int = 0
@@ -249,6 +258,7 @@ class Wishes:
     rate: str = "original"
     exact: bool = False
     force: bool = False
+    voice_of: "Callable[[Codec], str | Voice | None]" = lambda codec: None
 
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 < self.temperature < math.inf:
@@ -269,27 +279,37 @@ def decode_one(
 ) -> dict[str, Any]:
     """Decodes a stream of either kind, reports it and its damage, and returns its figures."""
     from vqaudio.codec import Codec
-    from vqaudio.transcode import OpenStream, decode_file
+    from vqaudio.transcode import OpenStream
 
     with binary_input(job.source) as file:
         stream = OpenStream(file)
         codec = codec_of(stream.reader.header)
         if not isinstance(codec, Codec):
             return decode_picture(codec, stream, job, wishes.force, report)
-        rate_hz = wishes.sample_rate_hz(codec)
-        started = time.perf_counter()
-        with report.progress(job.name) as progress:
-            coded = decode_file(
-                codec,
-                stream,
-                lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
-                wishes.seed,
-                wishes.temperature,
-                rate_hz,
-                wishes.exact,
-                progress,
-            )
-        seconds = time.perf_counter() - started
+        return decode_open(codec, stream, job, wishes, wishes.voice_of(codec), report)
+
+
+def decode_open(
+    codec: "Codec", stream: "OpenStream", job: Job, wishes: Wishes, voice: "str | Voice | None", report: Report
+) -> dict[str, Any]:
+    """As :func:`decode_one`, of a sound's stream that is open, in ``voice``."""
+    from vqaudio.transcode import decode_file
+
+    rate_hz = wishes.sample_rate_hz(codec)
+    started = time.perf_counter()
+    with report.progress(job.name) as progress:
+        coded = decode_file(
+            codec,
+            stream,
+            lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
+            wishes.seed,
+            wishes.temperature,
+            rate_hz,
+            wishes.exact,
+            voice,
+            progress,
+        )
+    seconds = time.perf_counter() - started
     facts = _figures(coded, job, seconds) | {"damage": damage_facts(coded), "clipped_samples": coded.clipped}
     report.result(_line(facts), facts)
     report_damage(coded, job.name, report)

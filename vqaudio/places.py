@@ -46,7 +46,7 @@ def plan(inputs: list[str], output: str | None, suffix_of: Callable[[str], str])
             raise typer.BadParameter(f"{output} is no folder: with several inputs -o takes a folder")
         output = os.path.join(output, "")
     jobs = [Job(source, _target(source, output, suffix_of)) for source in inputs]
-    _check_targets(jobs)
+    check_targets(jobs)
     return jobs
 
 
@@ -54,13 +54,14 @@ def _target(source: str, output: str | None, suffix_of: Callable[[str], str]) ->
     if source != STANDARD and not Path(source).name:
         raise typer.BadParameter(f"{source!r} names no file")
     if output is None:
-        return STANDARD if source == STANDARD else str(Path(source).with_suffix(suffix_of(source)))
+        return STANDARD if source == STANDARD else str(Path(source).with_name(Path(source).stem + suffix_of(source)))
     if output == STANDARD or not (output.endswith(os.sep) or os.path.isdir(output)):
         return output
     return os.path.join(output, ("stdin" if source == STANDARD else Path(source).stem) + suffix_of(source))
 
 
-def _check_targets(jobs: list[Job]) -> None:
+def check_targets(jobs: list[Job]) -> None:
+    """Raises ``typer.BadParameter`` where a result would overwrite another one or an input, or fill a terminal."""
     sources: dict[str, str] = {}
     for job in jobs:
         if job.target == STANDARD:

@@ -177,7 +177,7 @@ class _Run:
         torch.manual_seed(config.train.seed)
         self.model = checkpoint.build(config.model).to(fabric.device)
         if config.train.start_from:
-            checkpoint.load_parts(self.model, Path(config.train.start_from))
+            checkpoint.load_parts(self.model, Path(config.train.start_from), config.train.start_parts)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         if config.train.compile:
             for network in (module for module in self.model.modules() if isinstance(module, WaveNet)):
@@ -360,8 +360,15 @@ class _Run:
             **asdict(self.state),
             **self.shards.seen(self.state.samples_seen),
             "data_sha256": self.shards.checksum,
+            **self._speaker_facts(),
             "train": to_mapping(self.config.train),
         }
+
+    def _speaker_facts(self) -> dict[str, Any]:
+        model = self.config.model
+        if not (isinstance(self.shards, AudioShards) and isinstance(model, AudioVQVAEConfig) and model.speakers):
+            return {}
+        return {"speakers": self.shards.speaker_facts()}
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
