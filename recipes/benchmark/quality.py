@@ -179,11 +179,12 @@ def table(title: str, codecs: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
-    """quality.json, quality.md and quality.png."""
+    """quality.json, quality.md and quality.png; the tables are printed, too."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / "quality.md").write_text(as_markdown(result))
     rate_quality_png(read_rivals(folder / "quality.json"), folder / "quality.png")
+    print(as_markdown(result))
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -196,12 +197,13 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def wanted_scores(arguments: argparse.Namespace) -> tuple[str, ...] | None:
+    return tuple(arguments.scores.split(",")) if arguments.scores else None
+
+
 def main() -> None:
     arguments = arguments_of(argparse.ArgumentParser(description=__doc__))
-    wanted = tuple(arguments.scores.split(",")) if arguments.scores else None
-    result = measure(arguments.model, arguments.corpus, arguments.limit, wanted)
-    write(result, arguments.output)
-    print(as_markdown(result))
+    write(measure(arguments.model, arguments.corpus, arguments.limit, wanted_scores(arguments)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The utterances that a report lets one hear, kept small: sounds as FLAC, pictures as PNG."""
+"""The utterances that a report lets one hear. Sounds are WAV, which any browser plays and winds; pictures are PNG."""
 
 import io
 from collections import Counter
@@ -17,7 +17,7 @@ class Exhibit:
     """A sound to hear and to see."""
 
     label: str
-    flac: bytes
+    wav: bytes
     spectrogram: bytes
 
 
@@ -60,7 +60,7 @@ class Gallery:
                 transcript=recording.transcript,
                 duration_s=len(wave) / rate_hz,
                 exhibits=tuple(
-                    Exhibit(label, flac(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
+                    Exhibit(label, wav(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
                 ),
                 tokens=len(utterance.codes),
                 token_strip=token_strip(utterance.codes),
@@ -69,8 +69,8 @@ class Gallery:
         )
 
 
-def flac(wave: Wave, sample_rate_hz: int) -> bytes:
-    """``wave[T]`` as a FLAC file of 16 bits; what is beyond full scale is cut."""
+def wav(wave: Wave, sample_rate_hz: int) -> bytes:
+    """``wave[T]`` as a WAV file of 16 bits; what is beyond full scale is cut."""
     file = io.BytesIO()
-    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="WAV", subtype="PCM_16")
     return file.getvalue()
