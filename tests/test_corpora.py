@@ -39,6 +39,12 @@ def test_a_manifest_names_paths_and_speakers(tmp_path: Path) -> None:
     assert speakers_of(tmp_path) == {"a/1.wav": "ann", "a/2.wav": "bob"}
 
 
+def test_genders_where_a_corpus_says_so(tmp_path: Path) -> None:
+    text = "path\tspeaker\tgender\n1.wav\tann\tfemale\n2.wav\tbob\tM\n3.wav\tzoe\t?\n"
+    (tmp_path / "manifest.tsv").write_text(text, encoding="utf-8")
+    assert [recording.gender for recording in find_recordings(tmp_path)] == ["F", "M", ""]
+
+
 def test_a_manifest_may_name_groups(tmp_path: Path) -> None:
     (tmp_path / "manifest.tsv").write_text("path\tspeaker\tgroup\nx/1.wav\tann\tclean\nx/2.wav\tann\t\n", "utf-8")
     assert said_in(tmp_path) == {("clean", ""), ("x", "")}

@@ -27,15 +27,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "corpora", "data"),
     ("sample", "journal", "train"),
-    ("stretches", "streaming", "codec", "generate", "evaluate", "report", "transcode"),
-    ("console", "jobs", "judging", "cli"),
+    ("stretches", "streaming", "voices", "codec", "generate", "evaluate", "report", "transcode"),
+    ("console", "jobs", "conversion", "judging", "cli"),
     ("__main__",),
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor
 GROUND_FLOOR_ONLY = {"kernels"}  # arrays in, arrays out
 KERNEL_CALLERS = {"sample", "codec"}  # and those only inside functions
 FREE_OF_TORCH = {*FLOORS[0]}
-PRINTERS = {"console", "jobs", "cli"}  # the command line: may use the standard streams
+PRINTERS = {"console", "jobs", "conversion", "cli"}  # the command line: may use the standard streams
 EXITERS = {"cli", "__main__"}
 LIGHT = ("vqaudio", "vqaudio.stream", "vqaudio.entropy", "vqaudio.cli")  # importing these loads nothing heavy
 HEAVY = ("torch", "torchaudio", "numba", "librosa", "lightning_fabric")

@@ -17,18 +17,26 @@ SOUND_SUFFIXES = frozenset(f".{name}" for name in _SOUND_FORMATS)
 class Recording:
     """One sound file of a corpus and who speaks in it.
 
-    ``transcript`` is what is said, "" where that is not known. ``group`` is the part of the corpus that it is of: as
-    the manifest has it, or else the first folder on its path.
+    ``transcript`` is what is said and ``gender`` "F" or "M", "" where that is not known. ``group`` is the part of the
+    corpus that it is of: as the manifest has it, or else the first folder on its path.
     """
 
     path: Path
     speaker: str
     transcript: str = ""
     group: str = ""
+    gender: str = ""
+
+
+def _gender(word: str) -> str:
+    """ "F" or "M" where a corpus says so in whatever way, else ""."""
+    first = word.strip()[:1].upper()
+    return first if first in ("F", "M") else ""
 
 
 def _from_manifest(root: Path) -> list[Recording]:
-    """``manifest.tsv``: tab-separated, a header line with ``path`` and ``speaker``, perhaps ``transcript``, ``group``.
+    """``manifest.tsv``: tab-separated, a header line with ``path``, ``speaker``, perhaps ``transcript``, ``group``,
+    ``gender``.
 
     Paths start at the folder.
     """
@@ -51,7 +59,9 @@ def _from_manifest(root: Path) -> list[Recording]:
             if not entry[column]:
                 raise DataError(f"{path}, line {number}: has no {column}; mend the line")
         more = {column: entry.get(column, "").strip() for column in ("transcript", "group")}
-        recordings.append(Recording(root / entry["path"], entry["speaker"], **more))
+        recordings.append(
+            Recording(root / entry["path"], entry["speaker"], **more, gender=_gender(entry.get("gender", "")))
+        )
     return recordings
 
 
@@ -59,6 +69,7 @@ def _from_librispeech(root: Path) -> list[Recording]:
     from torchaudio.datasets import LIBRISPEECH
 
     recordings = []
+    genders = _librispeech_genders(root / "SPEAKERS.TXT")
     for subset in sorted(p.name for p in root.iterdir() if p.is_dir()):
         try:
             dataset = LIBRISPEECH(root.parent, url=subset, folder_in_archive=root.name)
@@ -66,8 +77,18 @@ def _from_librispeech(root: Path) -> list[Recording]:
             continue
         for index in range(len(dataset)):
             relative, _, transcript, speaker, _, _ = dataset.get_metadata(index)
-            recordings.append(Recording(root / relative, str(speaker), transcript))
+            recordings.append(
+                Recording(root / relative, str(speaker), transcript, gender=genders.get(str(speaker), ""))
+            )
     return recordings
+
+
+def _librispeech_genders(path: Path) -> dict[str, str]:
+    """Of each speaker, from the corpus's own table (``14 | F | train-clean-360 | ...``), if it is there."""
+    if not path.is_file():
+        return {}
+    rows = (line.split("|") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(";"))
+    return {row[0].strip(): _gender(row[1]) for row in rows if len(row) > 1}
 
 
 def _from_ljspeech(root: Path) -> list[Recording]:
