@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,9 +39,13 @@ class Case:
 
 @dataclass
 class Gallery:
-    """Takes the first ``count`` utterances of each group that :meth:`watch` is shown."""
+    """Takes the first ``count`` utterances of each group that :meth:`watch` is shown.
+
+    ``more`` gives further sounds of an utterance by what they are called, such as its words in other voices.
+    """
 
     count: int
+    more: Callable[[Utterance], dict[str, Wave]] = lambda utterance: {}
     cases: list[Case] = field(default_factory=list)
     _taken: Counter[str] = field(default_factory=Counter)
 
@@ -51,7 +56,7 @@ class Gallery:
             return
         self._taken[recording.group] += 1
         rate_hz, wave = utterance.original.sample_rate_hz, utterance.original.wave
-        sounds = {"original": wave, "decoded": utterance.decoded}
+        sounds = {"original": wave, "decoded": utterance.decoded} | self.more(utterance)
         self.cases.append(
             Case(
                 name=utterance.name,
@@ -62,8 +67,8 @@ class Gallery:
                 exhibits=tuple(
                     Exhibit(label, wav(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
                 ),
-                tokens=len(utterance.codes),
-                token_strip=token_strip(utterance.codes),
+                tokens=utterance.stream.codes.shape[1],
+                token_strip=token_strip(utterance.stream.codes[0]),
                 scores=utterance.scores,
             )
         )
