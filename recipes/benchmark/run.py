@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from quality import arguments_of, measure, wanted_scores, write
+from quality import arguments_of, benchmark
 
 
 def main() -> None:
     arguments = arguments_of(argparse.ArgumentParser(description=__doc__))
     speed = [sys.executable, str(Path(__file__).with_name("speed.py")), "-o", str(arguments.output)]
     subprocess.run([*speed, "--model", arguments.model], check=True)  # first, and alone, so that nothing slows it
-    write(measure(arguments.model, arguments.corpus, arguments.limit, wanted_scores(arguments)), arguments.output)
+    benchmark(arguments)
 
 
 if __name__ == "__main__":
