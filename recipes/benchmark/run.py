@@ -12,9 +12,12 @@ from quality import arguments_of, benchmark
 
 
 def main() -> None:
-    arguments = arguments_of(argparse.ArgumentParser(description=__doc__))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hour", action="store_true", help="take an hour, not 5 minutes, for the memory's sake")
+    arguments = arguments_of(parser)
     speed = [sys.executable, str(Path(__file__).with_name("speed.py")), "-o", str(arguments.output)]
-    subprocess.run([*speed, "--model", arguments.model], check=True)  # first, and alone, so that nothing slows it
+    speed += ["--model", arguments.model, *(["--hour"] if arguments.hour else [])]
+    subprocess.run(speed, check=True)  # first, and alone, so that nothing slows it
     benchmark(arguments)
 
 
