@@ -77,6 +77,7 @@ def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
     seen: list[Utterance] = []
     result = evaluate(talking_codec, tmp_path, Plan(scores=("mel",)), watch=seen.append)
     assert [utterance.name for utterance in seen] == ["b.wav"]
+    assert result.not_measured == ()
     assert seen[0].decoded.shape == seen[0].original.wave.shape == (6400,)
     assert result.utterances["b.wav"].scores == seen[0].scores
     assert [line.split(": ")[0] for line in result.failed] == [str(tmp_path / name) for name in ("a.wav", "c.wav")]
@@ -120,6 +121,9 @@ def test_the_verb(talking_model: Path, tmp_path: Path, capsys: pytest.CaptureFix
     soundfile.write(tmp_path / "a.wav", noise(6400), 8000)
     target = tmp_path / "out.json"
     assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--json", str(target)]) == 0
-    assert "bits a sample" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "bits a sample" in said.out
+    assert "wer is not measured: the corpus has no transcripts" in said.err
     assert json.loads(target.read_text())["groups"]["all"]["bits_per_token"]["count"] == 1
     assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--json", str(target)]) == 1
+    assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--compare", str(target)]) == 2

@@ -334,6 +334,8 @@ def evaluate(
     from vqaudio.evaluate import Plan
     from vqaudio.judging import Wanted, evaluate_sound
 
+    if page is None and (compare or speakers):
+        raise typer.BadParameter("--compare and --speaker are for the page: give --report FOLDER")
     names = tuple(name.strip() for name in scores.split(",")) if scores is not None else None
     wanted = Wanted(output, page, listen, tuple(speakers or ()), compare, force)
     evaluate_sound(model, device, data, Plan(names, limit, seed, temperature), wanted, report)

@@ -80,7 +80,7 @@ class Evaluation:
     """What :func:`evaluate` found: means by group ("all" is all of them), and the codes of the whole pass.
 
     ``utterances`` has each file by its path in the corpus. ``failed`` has a line for each file that could not be
-    scored, ``not_measured`` one for each score that was left out for want of its package.
+    scored, ``not_measured`` one for each score that was left out.
     """
 
     groups: dict[str, dict[str, Mean]]
@@ -130,13 +130,15 @@ def evaluate(
         ConfigError: the plan names a score that is unknown or whose package is not installed.
         DataError: there is no corpus, or none of its files can be scored.
     """
+    recordings = chosen_recordings(corpus, plan.limit)
     names, not_measured = chosen_scores(plan.scores)
-    found: dict[str, list[Scored]] = defaultdict(list)
+    if "wer" in names and not any(recording.transcript for recording in recordings):
+        not_measured += ("wer is not measured: the corpus has no transcripts; a manifest.tsv may have them",)
     utterances: dict[str, Scored] = {}
     failed = []
     counts = np.zeros(codec.config.quantizer.codebook_size, np.int64)
     foreign = np.zeros(1, np.int32)
-    for recording in progress(chosen_recordings(corpus, plan.limit)):
+    for recording in progress(recordings):
         name = Path(os.path.relpath(recording.path, corpus)).as_posix()
         try:
             original = read_original(recording, codec.config.sample_rate_hz)
@@ -148,21 +150,32 @@ def evaluate(
         foreign = utterance.stream.codes[0]
         counts += np.bincount(foreign, minlength=len(counts))
         duration_s = len(original.wave) / original.sample_rate_hz
-        of = Scored(recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores)
-        utterances[name] = of
-        found[recording.group].append(of)
+        utterances[name] = Scored(
+            recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores
+        )
         watch(utterance)
-    if not found:
+    if not utterances:
         raise DataError(f"{corpus}: no file could be scored ({failed[0]}); give a corpus of speech")
+    return _evaluation(utterances, counts, tuple(failed), not_measured)
+
+
+def _evaluation(
+    utterances: dict[str, Scored], counts: npt.NDArray[np.int64], failed: tuple[str, ...], not_measured: tuple[str, ...]
+) -> Evaluation:
+    """``counts[K]`` say how often each code occurred."""
+    groups: dict[str, list[Scores]] = defaultdict(list)
+    for utterance in utterances.values():
+        groups[utterance.group].append(utterance.scores)
+    every = [utterance.scores for utterance in utterances.values()]
     shares = counts[counts > 0] / counts.sum()
     return Evaluation(
-        groups={group: summary([s.scores for s in of]) for group, of in (*found.items(), ("all", utterances.values()))},
+        groups={group: summary(of) for group, of in (*groups.items(), ("all", every))},
         utterances=utterances,
         codes_used=len(shares),
         codebook_size=len(counts),
         largest_code_share=float(shares.max()),
         code_entropy_bits=float(-(shares * np.log2(shares)).sum()),
-        failed=tuple(failed),
+        failed=failed,
         not_measured=not_measured,
     )
 
