@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio import codec
 from vqaudio.codec import PRETRAINED, Codec, bundled, load
 from vqaudio.container import Coder
 from vqaudio.evaluate import likelihood
+from vqaudio.models import facts_of
 
 RATE = 16000
 
@@ -30,7 +30,7 @@ def test_each_has_a_card_and_all_are_small() -> None:
     assert "speech" in bundled()
     for name in bundled():
         assert (PRETRAINED / name / "CARD.md").read_text(encoding="utf-8").startswith("# ")
-    assert sum(codec.model_facts(PRETRAINED / name).size_bytes for name in bundled()) <= 25e6
+    assert sum(facts_of(PRETRAINED / name).size_bytes for name in bundled()) <= 25e6
 
 
 def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> None:
