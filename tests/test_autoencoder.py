@@ -14,6 +14,7 @@ from vqaudio.config import (
     ConditioningConfig,
     EncoderConfig,
     MelConfig,
+    PerturbConfig,
     QuantizerConfig,
     WaveNetConfig,
 )
@@ -208,7 +209,7 @@ def test_the_prior_learns_from_detached_tokens() -> None:
 def test_another_speaker_gives_other_logits() -> None:
     model = build(speakers=("ann", "bob")).eval()
     codes, past = torch.randint(32, (1, 10)), torch.randint(256, (1, 10 * HOP))
-    ann, bob = (model.decoder(past, model.features(codes, torch.tensor([index]))) for index in (0, 1))
+    ann, bob = (model.decoder(past, model.features(codes, model.voice(torch.tensor([index])))) for index in (0, 1))
     assert not torch.allclose(ann, bob, atol=1e-4)
     with pytest.raises(AssertionError):
         model.features(codes)
@@ -256,3 +257,48 @@ def test_a_tiny_model_learns_a_sound_and_uses_its_codes() -> None:
 def test_a_crop_alone_is_still_shuffled() -> None:
     figures = build().eval().probe(batch_of(steps_of_noise(1, 40))).metrics
     assert figures["bits_per_sample_shuffled"] != figures["bits_per_sample"]
+
+
+# --- Several frames a token, jitter, disguise -------------------------------------------------------------------------
+
+SPREAD = {
+    "conditioning": ConditioningConfig(
+        channels=12, residual_dilations=(1, 2), features=10, frames_per_token=4, frame_dilations=(1, 3), voice_dim=6
+    ),
+    "decoder": WaveNetConfig(residual=8, skip=8, hidden=8, dilations=(1, 2), features=10, hop_length=HOP // 4),
+}
+
+
+def test_a_token_becomes_several_frames() -> None:
+    model = build(**SPREAD, speakers=("ann", "bob")).eval()
+    codes = torch.randint(32, (2, 9))
+    assert model.features(codes, model.voice(torch.tensor([0, 1]))).shape == (2, 10, 36)
+    assert model.loss(batch_of(noise(2, 9 * HOP), [0, 1])).total.isfinite()
+
+
+def test_frames_hear_no_further_than_the_context_says() -> None:
+    model = build(**SPREAD).eval()
+    context = model.conditioning.context_tokens
+    codes = torch.randint(32, (1, 60))
+    whole = model.features(codes)[:, :, 4 * 25 : 4 * 35]
+    part = model.features(codes[:, 25 - context : 35 + context])
+    torch.testing.assert_close(part[:, :, 4 * context : -4 * context], whole)
+
+
+def test_jitter_swaps_neighbours_in_training_only() -> None:
+    model = build(time_jitter=0.2)
+    z_q = torch.arange(5000.0)[None, None].repeat(1, 3, 1)
+    jittered = model._jittered(z_q)
+    step = (jittered - z_q)[0]
+    assert torch.equal(step[0], step[2])
+    assert set(step.unique().tolist()) == {-1.0, 0.0, 1.0}
+    assert (step[0] != 0).float().mean() == pytest.approx(0.2, abs=0.03)
+    assert torch.equal(model.eval()._jittered(z_q), z_q)
+
+
+def test_the_encoder_is_disguised_only_while_it_learns() -> None:
+    model = build(perturb=PerturbConfig())
+    wave = noise(4, 4096)
+    assert not torch.allclose(model._heard(wave), wave)
+    model.encoder.eval()
+    assert model._heard(wave) is wave

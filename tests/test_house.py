@@ -23,7 +23,7 @@ SOURCE = ROOT / "vqaudio"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "output", "strict", "config", "entropy", "container", "stream"),
-    ("audio", "soundfiles", "resample", "image", "quantize"),
+    ("audio", "soundfiles", "resample", "image", "perturb", "quantize"),
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "corpora", "data"),
     ("sample", "journal", "train"),

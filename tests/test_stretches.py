@@ -24,13 +24,15 @@ def sampler() -> Sampler:
     return Sampler(WaveNet(CONFIG), 0, 0.7)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 40))
-def test_the_layout_keeps_its_bounds(tokens: int, channels: int) -> None:
-    plan = layout(tokens, channels)
-    assert 1 <= plan.tokens <= max(stretches.STRETCH_TOKENS, 2 * stretches.LEAST_TOKENS)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from((64, 256)))
+def test_the_layout_keeps_its_bounds(tokens: int, channels: int, hop_length: int) -> None:
+    plan = layout(tokens, channels, hop_length)
+    assert 1 <= plan.tokens <= max(stretches.STRETCH, 2 * stretches.LEAST) / hop_length
     assert plan.abreast == 1 or plan.abreast * channels <= stretches.SIDE_BY_SIDE
+    assert plan.warm_up * hop_length >= stretches.WARM_UP
+    assert plan.overlap * hop_length >= stretches.OVERLAP
     if plan.abreast > 1:
-        assert plan.tokens >= stretches.LEAST_TOKENS
+        assert plan.tokens >= stretches.LEAST // hop_length
 
 
 @given(st.integers(1, 3000), st.integers(0, 60), st.integers(0, 60), st.integers(1, 3), st.integers(50, 600))
@@ -38,32 +40,33 @@ def test_a_window_is_cut_without_gap_or_overlap(
     inner: int, before: int, after: int, channels: int, tokens: int
 ) -> None:
     available = before + inner + after
-    pieces = cut(Layout(tokens, 8), channels, slice(before, before + inner), available)
+    plan = Layout(tokens, 8, 32, 24)
+    pieces = cut(plan, channels, slice(before, before + inner), available)
     for channel in range(channels):
         mine = [piece for piece in pieces if piece.channel == channel]
         assert mine[0].first == before
         assert mine[-1].end == before + inner
         assert all(a.end == b.first for a, b in itertools.pairwise(mine))
         for piece in mine:
-            assert max(0, piece.first - stretches.WARM_UP_TOKENS) == piece.begin <= piece.first < piece.end
-            assert piece.stop == min(available, piece.end + stretches.OVERLAP_TOKENS)
+            assert max(0, piece.first - plan.warm_up) == piece.begin <= piece.first < piece.end
+            assert piece.stop == min(available, piece.end + plan.overlap)
 
 
 def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler) -> None:
     rng = np.random.default_rng(1)
-    features = [rng.standard_normal((90, FEATURES)).astype(np.float32) for _ in range(2)]
-    pieces = cut(Layout(11, 4), 2, slice(3, 85), 90)  # 16 stretches: two groups
+    features = [rng.standard_normal((90, 1, FEATURES)).astype(np.float32) for _ in range(2)]
+    pieces = cut(Layout(11, 4, 32, 24), 2, slice(3, 85), 90)  # 16 stretches: two groups
     together = speak(sampler, pieces, features, [np.random.default_rng(i) for i in range(len(pieces))])
     for index, (piece, symbols) in enumerate(zip(pieces, together, strict=True)):
-        own = features[piece.channel][piece.begin : piece.stop]
+        own = features[piece.channel][piece.begin : piece.stop, 0]
         longest = max(p.stop - p.begin for p in pieces[index // 8 * 8 :][:8])
         uniforms = np.random.default_rng(index).random(longest * HOP)[: len(own) * HOP]
         np.testing.assert_array_equal(symbols, sampler.stream().push(own, uniforms))
 
 
 def test_the_number_of_threads_changes_nothing(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = [np.random.default_rng(2).standard_normal((120, FEATURES)).astype(np.float32)]
-    pieces = cut(Layout(3, 40), 1, slice(0, 120), 120)
+    features = [np.random.default_rng(2).standard_normal((120, 1, FEATURES)).astype(np.float32)]
+    pieces = cut(Layout(3, 40, 32, 24), 1, slice(0, 120), 120)
     drawn = []
     for threads in (1, 3):
         monkeypatch.setattr(stretches.os, "cpu_count", lambda threads=threads: threads)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vqaudio import audio
 from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig
 from vqaudio.errors import ConfigError
+from vqaudio.perturb import disguise
 from vqaudio.prior import WaveNetPrior
 from vqaudio.quantize import VectorQuantizer
 from vqaudio.wavenet import WaveNet
@@ -108,28 +109,64 @@ class AudioEncoder(nn.Module):
         return F.layer_norm(z.transpose(1, 2), z.shape[1:2]).transpose(1, 2)
 
 
-class ConditioningStack(nn.Module):
-    """Codebook vectors ``[B, D, frames]`` to the decoder's features ``[B, F, frames]``, looking both ways in time."""
+class VoicedBlock(ResidualBlock):
+    """A residual block whose input is scaled and shifted, channel by channel, by a speaker's vector."""
 
-    def __init__(self, config: ConditioningConfig, code_dim: int) -> None:
+    def __init__(self, channels: int, dilation: int, voice_dim: int) -> None:
+        super().__init__(channels, dilation)
+        self.voice = nn.Linear(voice_dim, 2 * channels)
+        nn.init.normal_(self.voice.weight, std=0.02)  # all voices begin nearly alike
+        nn.init.zeros_(self.voice.bias)
+
+    def speak(self, x: Tensor, voice: Tensor) -> Tensor:
+        """``x[B, C, T]`` in the voice ``[B, V]``."""
+        scale, shift = self.voice(voice)[:, :, None].chunk(2, dim=1)
+        return self(x * (1 + scale) + shift)
+
+
+class ConditioningStack(nn.Module):
+    """Codebook vectors ``[B, D, tokens]`` to the decoder's features ``[B, F, frames]``, looking both ways in time.
+
+    ``frames`` is ``tokens * frames_per_token``. Where ``voiced``, every block hears who speaks.
+    """
+
+    def __init__(self, config: ConditioningConfig, code_dim: int, voiced: bool) -> None:
         super().__init__()
         self.config = config
         self.into = _keep_scale(nn.Conv1d(code_dim, config.channels, 3, padding=1))
-        self.blocks = nn.ModuleList(ResidualBlock(config.channels, dilation) for dilation in config.residual_dilations)
+        self.blocks = self._stack(config.residual_dilations, voiced)
+        frames = config.frames_per_token
+        self.spread = nn.Conv1d(config.channels, config.channels * frames, 1) if frames > 1 else None
+        self.frame_blocks = self._stack(config.frame_dilations, voiced)
         self.out = nn.Conv1d(config.channels, config.features, 1)
+
+    def _stack(self, dilations: tuple[int, ...], voiced: bool) -> nn.ModuleList:
+        width, voice_dim = self.config.channels, self.config.voice_dim
+        return nn.ModuleList(VoicedBlock(width, d, voice_dim) if voiced else ResidualBlock(width, d) for d in dilations)
 
     @property
     def context_tokens(self) -> int:
-        """Tokens on either side that can change a frame of features."""
-        return 1 + sum(self.config.residual_dilations)
+        """Tokens on either side that can change a token's frames of features."""
+        frames = sum(self.config.frame_dilations)
+        return 1 + sum(self.config.residual_dilations) + -(-frames // self.config.frames_per_token)
 
-    def forward(self, z_q: Tensor) -> Tensor:
-        """``[B, D, frames]`` to ``[B, F, frames]``."""
-        x = self.into(z_q)
-        for block in self.blocks:
-            x = block(x)
-        features: Tensor = self.out(torch.relu(x))
+    def forward(self, z_q: Tensor, voice: Tensor | None = None) -> Tensor:
+        """``[B, D, tokens]`` and, where voiced, a speaker's vector ``[B, V]`` to ``[B, F, frames]``."""
+        x = self._through(self.blocks, self.into(z_q), voice)
+        if self.spread is not None:  # channels to frames: a sub-pixel convolution
+            x = self.spread(x).unflatten(1, (x.shape[1], -1)).transpose(2, 3).flatten(2)
+        features: Tensor = self.out(torch.relu(self._through(self.frame_blocks, x, voice)))
         return features
+
+    @staticmethod
+    def _through(blocks: nn.ModuleList, x: Tensor, voice: Tensor | None) -> Tensor:
+        for block in blocks:
+            if isinstance(block, VoicedBlock):
+                assert voice is not None, "a model with speakers must be told which"
+                x = block.speak(x, voice)
+            else:
+                x = block(x)
+        return x
 
 
 class AudioVQVAE(nn.Module):
@@ -145,8 +182,8 @@ class AudioVQVAE(nn.Module):
         code_dim = config.quantizer.code_dim
         self.encoder = AudioEncoder(config.encoder, code_dim)
         self.quantizer = VectorQuantizer(config.quantizer)
-        self.conditioning = ConditioningStack(config.conditioning, code_dim)
-        self.speakers = nn.Embedding(len(config.speakers), config.conditioning.features) if config.speakers else None
+        self.conditioning = ConditioningStack(config.conditioning, code_dim, bool(config.speakers))
+        self.speakers = nn.Embedding(len(config.speakers), config.conditioning.voice_dim) if config.speakers else None
         self.mel_head = nn.Conv1d(config.conditioning.features, sum(mel.n_mels for mel in config.mels), 1)
         self.decoder = WaveNet(config.decoder)
         self.decoder.order_symbols()
@@ -159,6 +196,11 @@ class AudioVQVAE(nn.Module):
         """Samples a token."""
         return self.config.encoder.hop_length
 
+    @property
+    def frames_per_token(self) -> int:
+        """Frames of conditioning features a token."""
+        return self.config.conditioning.frames_per_token
+
     # ---------------------------------------------------------------------------------------------- the coded path
 
     def emphasise(self, wave: Tensor) -> Tensor:
@@ -169,15 +211,15 @@ class AudioVQVAE(nn.Module):
         """``[B, T]`` (T a multiple of the hop, values about -1..1) to codes ``[B, T / hop]``."""
         return self.quantizer.encode(self.encoder(emphasised))
 
-    def features(self, codes: Tensor, speaker: Tensor | None = None) -> Tensor:
-        """Codes ``[B, frames]`` and, where the model knows speakers, their indices ``[B]``, to ``[B, F, frames]``."""
-        return self._with_speaker(self.conditioning(self.quantizer.lookup(codes)), speaker)
+    def features(self, codes: Tensor, voice: Tensor | None = None) -> Tensor:
+        """Codes ``[B, tokens]`` and, where the model knows speakers, a voice's vector ``[B, V]``, to
+        ``[B, F, tokens * frames_per_token]``."""
+        features: Tensor = self.conditioning(self.quantizer.lookup(codes), voice)
+        return features
 
-    def _with_speaker(self, features: Tensor, speaker: Tensor | None) -> Tensor:
-        if self.speakers is None:
-            return features
-        assert speaker is not None, "a model with speakers must be told which"
-        return features + self.speakers(speaker)[:, :, None]
+    def voice(self, speaker: Tensor) -> Tensor | None:
+        """The vectors ``[B, V]`` of the speakers with the indices ``[B]``; None where the model knows no speakers."""
+        return None if self.speakers is None else self.speakers(speaker)
 
     # -------------------------------------------------------------------------------------------------- learning
 
@@ -193,21 +235,37 @@ class AudioVQVAE(nn.Module):
     def loss(self, batch: Batch) -> Loss:
         """The loss of ``batch["wave"][B, T]`` (T a multiple of the hop, normalised level), ``batch["speaker"][B]``."""
         wave, speaker = batch["wave"], batch["speaker"]
-        emphasised = self.emphasise(wave)
-        quantized = self.quantizer(self.encoder(emphasised))
-        features = self.conditioning(quantized.z_q)
+        quantized = self.quantizer(self.encoder(self.emphasise(self._heard(wave))))
+        features = self.conditioning(self._jittered(quantized.z_q), self.voice(speaker))
         metrics = {"perplexity": quantized.perplexity}
         terms = {"codebook": quantized.loss}
         if self.objective["mel"]:
             terms["mel"] = self.mel_loss(features, wave)
         if self.objective["nll"]:
-            terms["nll"] = self.decoder_nll(self._with_speaker(features, speaker), emphasised)
+            terms["nll"] = self.decoder_nll(features, self.emphasise(wave))
             metrics["bits_per_sample"] = terms["nll"].detach() / NATS_PER_BIT
         if self.objective["prior"]:
             terms["prior"] = self._prior_nll(quantized.codes, speaker)
             metrics["bits_per_token"] = terms["prior"].detach() / NATS_PER_BIT
         total = torch.stack([self.objective[name] * term for name, term in terms.items()]).sum()
         return Loss(total, metrics | {name: term.detach() for name, term in terms.items()})
+
+    def _heard(self, wave: Tensor) -> Tensor:
+        """What the encoder hears of ``wave[B, T]`` while it learns."""
+        perturb = self.config.perturb
+        if perturb is None or not (self.training and self.encoder.training):
+            return wave
+        return disguise(wave, self.config.sample_rate_hz, perturb.pitch_semitones, perturb.formant_semitones)
+
+    def _jittered(self, z_q: Tensor) -> Tensor:
+        """``z_q[B, D, tokens]``, some tokens replaced by the one before or after them while the model learns."""
+        share, tokens = self.config.time_jitter, z_q.shape[2]
+        if not (share and self.training):
+            return z_q
+        drawn = torch.rand(len(z_q), tokens, device=z_q.device)
+        step = (drawn < share / 2).long() - (drawn > 1 - share / 2).long()
+        source = (torch.arange(tokens, device=z_q.device) + step).clamp(0, tokens - 1)
+        return z_q.gather(2, source[:, None].expand_as(z_q))
 
     @torch.no_grad()
     def probe(self, batch: Batch) -> Probe:
@@ -218,13 +276,13 @@ class AudioVQVAE(nn.Module):
         wave, speaker = batch["wave"], batch["speaker"]
         emphasised = self.emphasise(wave)
         codes = self.encode(emphasised)
-        features = self.conditioning(self.quantizer.lookup(codes))
+        voice = self.voice(speaker)
+        features = self.features(codes, voice)
         metrics = {"mel": self.mel_loss(features, wave)}
         if self.objective["nll"]:
-            others = features.roll(1, 0) if len(features) > 1 else features.flip(2)
-            true, shuffled = (self._with_speaker(f, speaker) for f in (features, others))
-            metrics["bits_per_sample"] = self.decoder_nll(true, emphasised) / NATS_PER_BIT
-            metrics["bits_per_sample_shuffled"] = self.decoder_nll(shuffled, emphasised) / NATS_PER_BIT
+            others = self.features(codes.roll(1, 0) if len(codes) > 1 else codes.flip(1), voice)
+            metrics["bits_per_sample"] = self.decoder_nll(features, emphasised) / NATS_PER_BIT
+            metrics["bits_per_sample_shuffled"] = self.decoder_nll(others, emphasised) / NATS_PER_BIT
         if self.objective["prior"]:
             metrics["bits_per_token"] = self._prior_nll(codes, speaker) / NATS_PER_BIT
         return Probe(metrics, codes)
@@ -241,16 +299,17 @@ class AudioVQVAE(nn.Module):
 
     def _log_mel(self, wave: Tensor, n_fft: int, n_mels: int) -> Tensor:
         with torch.autocast(wave.device.type, enabled=False):
-            mel = audio.log_mel(wave, self.config.sample_rate_hz, n_fft, self.hop_length, n_mels)
+            mel = audio.log_mel(wave, self.config.sample_rate_hz, n_fft, self.config.decoder.hop_length, n_mels)
         return mel.clamp(min=MEL_FLOOR)
 
     def decoder_nll(self, features: Tensor, emphasised: Tensor, window: int | None = None) -> Tensor:
         """Nats a sample, given the samples before each, of the middle ``window`` samples of each crop.
 
-        ``features[B, F, frames]`` are those of ``emphasised[B, frames * hop]``; ``window`` is a multiple of the hop,
-        the configuration's ``decoder_window`` where left out.
+        ``features[B, F, frames]`` are those of ``emphasised[B, frames * hop]``, where hop is the decoder's; ``window``
+        is a multiple of it, the configuration's ``decoder_window`` where left out.
         """
-        hop, window = self.hop_length, min(window or self.config.decoder_window, emphasised.shape[1])
+        hop = self.config.decoder.hop_length
+        window = min(window or self.config.decoder_window, emphasised.shape[1])
         first = (emphasised.shape[1] - window) // hop // 2
         symbols = audio.mu_law_encode(emphasised)
         silence = torch.full_like(symbols[:, :1], audio.SILENCE_LEVEL)

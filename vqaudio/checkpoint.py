@@ -193,7 +193,9 @@ def fingerprint(folder: Path) -> bytes:
     Raises:
         ModelError: when files are missing or damaged.
     """
-    digest = hashlib.sha256(json.dumps(model_to_mapping(read_config(folder)), sort_keys=True).encode())
+    read_config(folder)
+    # the table as it stands in the file: fields that came later, with their defaults, leave a model's name alone
+    digest = hashlib.sha256(json.dumps(read_document(folder)["model"], sort_keys=True).encode())
     try:
         with open(folder / WEIGHTS_FILE, "rb") as file:
             while block := file.read(1 << 20):

@@ -76,14 +76,23 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class ConditioningConfig:
-    """The non-causal stack from codes to the features that condition the decoder, at the code rate."""
+    """The non-causal stack from codes to the features that condition the decoder.
+
+    ``residual_dilations`` has one entry a residual block at the code rate. Each token then becomes
+    ``frames_per_token`` frames of features, with one more block an entry of ``frame_dilations``. ``voice_dim`` is the
+    length of the vector that stands for a speaker, where the model knows speakers.
+    """
 
     channels: int = 192
     residual_dilations: tuple[int, ...] = (1, 3, 9, 1, 3, 9)
     features: int = 128
+    frames_per_token: int = 1
+    frame_dilations: tuple[int, ...] = ()
+    voice_dim: int = 64
 
     def __post_init__(self) -> None:
-        for value in (self.channels, self.features, *self.residual_dilations):
+        sizes = (self.channels, self.features, self.frames_per_token, self.voice_dim)
+        for value in (*sizes, *self.residual_dilations, *self.frame_dilations):
             _positive("conditioning", value)
 
 
@@ -129,11 +138,31 @@ class MelConfig:
 
 
 @dataclass(frozen=True)
+class PerturbConfig:
+    """How far the voice that the encoder hears in training is moved from the one that the decoder must speak with.
+
+    Pitch and formants are moved apart, each by a random number of semitones up to the given one, up or down: what the
+    encoder cannot tell the codes cannot carry, so the voice comes from the speaker's vector alone.
+    """
+
+    pitch_semitones: float = 6.0
+    formant_semitones: float = 2.5
+
+    def __post_init__(self) -> None:
+        for name in ("pitch_semitones", "formant_semitones"):
+            value = getattr(self, name)
+            _require(0 <= value <= 12, name, value, "give 0 to 12 semitones")
+
+
+@dataclass(frozen=True)
 class AudioVQVAEConfig:
     """Waveforms to tokens and back. The defaults are the paper's setting: 64x, K 512, beta 0.25.
 
-    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent). ``pre_emphasis`` a
-    in 0..1 codes x[t] - a x[t-1], which whitens speech before mu-law and shapes the decoder's noise like speech after.
+    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent; ``["*"]`` in a
+    training run's file: those of the data). ``perturb``, where there is one, moves the voice that the encoder hears;
+    ``time_jitter`` is the share of tokens that are replaced by a neighbour in training (Chorowski et al. 2019, section
+    II-C): both keep the voice out of the codes. ``pre_emphasis`` a in 0..1 codes x[t] - a x[t-1], which whitens speech
+    before mu-law and shapes the decoder's noise like speech after.
     ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too.
     ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
     While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
@@ -151,6 +180,8 @@ class AudioVQVAEConfig:
     prior: WaveNetConfig | None = None
     mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
     speakers: tuple[str, ...] = ()
+    perturb: PerturbConfig | None = None
+    time_jitter: float = 0.0
     decoder_window: int = 4096
     history_noise: float = 0.0
     temperature: float = 1.0
@@ -160,11 +191,12 @@ class AudioVQVAEConfig:
         _require(1000 <= self.sample_rate_hz <= 768000, "sample_rate_hz", self.sample_rate_hz, "give 1000 to 768000")
         _require(0 <= self.pre_emphasis < 1, "pre_emphasis", self.pre_emphasis, "give 0 up to 1")
         _require(self.decoder.levels == 256, "decoder.levels", self.decoder.levels, "the decoder has 256 mu-law levels")
+        frames = self.conditioning.frames_per_token
         _require(
-            self.decoder.hop_length == hop,
+            self.decoder.hop_length * frames == hop,
             "decoder.hop_length",
             self.decoder.hop_length,
-            f"it must be the encoder's stride, {hop}",
+            f"times conditioning.frames_per_token, {frames}, it must be the encoder's stride, {hop}",
         )
         _require(
             self.decoder.features == features,
@@ -180,6 +212,7 @@ class AudioVQVAEConfig:
             f"give a multiple of {hop} samples",
         )
         _require(bool(self.mels), "mels", self.mels, "give at least one spectrum")
+        _require(0 <= self.time_jitter <= 0.5, "time_jitter", self.time_jitter, "give 0 (none) to 0.5")
         _require(0 <= self.history_noise <= 64, "history_noise", self.history_noise, "give 0 to 64 mu-law levels")
         _positive("temperature", self.temperature)
         _require(len(set(self.speakers)) == len(self.speakers), "speakers", self.speakers, "name each speaker once")

@@ -175,7 +175,7 @@ def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float
     hop, rate_hz = model.hop_length, model.config.sample_rate_hz
     frames = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // hop)
     wave, speaker = batch["wave"][:1, : frames * hop], batch["speaker"][:1]
-    features = model.features(model.encode(model.emphasise(wave)), speaker)[0].T
+    features = model.features(model.encode(model.emphasise(wave)), model.voice(speaker))[0].T
     stream = Sampler(model.decoder, audio.SILENCE_LEVEL, model.config.temperature).stream()
     symbols = stream.push(_array(features), np.random.default_rng(0).random(frames * hop))
     restore = audio.DeEmphasis(model.config.pre_emphasis)

@@ -23,7 +23,7 @@ from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
-from vqaudio.stretches import OVERLAP_TOKENS, WARM_UP_TOKENS, Joiner, Layout, cut, layout, speak
+from vqaudio.stretches import Joiner, Layout, cut, layout, speak
 
 BLOCK_TOKENS = 2048  # encoded at once: enough to keep a matrix product busy, and the tokens of one block of a stream
 _EXACT_TOKENS = 256  # decoded at once: about a second, so that progress shows and Ctrl-C is soon heard
@@ -281,11 +281,13 @@ class Sampling:
     """How the decoder draws: a ``seed`` of 0 to 2**63 - 1 and a ``temperature`` above 0, else ``ConfigError``.
 
     ``exact`` goes through each channel from its first sample to its last, not through stretches side by side.
+    ``voice`` is the vector ``[V]`` of who speaks, where the model knows speakers.
     """
 
     seed: int
     temperature: float
     exact: bool = False
+    voice: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -308,7 +310,7 @@ def decode_blocks(
 
 def _spoken(model: AudioVQVAE, header: Header, ranges: Iterable[TokenRange], sampling: Sampling) -> Iterator[Block]:
     """What the decoder says, at the model's rate and normalised level, in blocks ``[channels, n * hop]``."""
-    plan = layout(header.tokens, header.channels)
+    plan = layout(header.tokens, header.channels, model.hop_length)
     context = model.conditioning.context_tokens
     speaker: _Alone | _SideBySide
     if sampling.exact or plan.abreast * header.channels == 1:
@@ -316,7 +318,7 @@ def _spoken(model: AudioVQVAE, header: Header, ranges: Iterable[TokenRange], sam
         windows = _code_windows(ranges, header.tokens, _EXACT_TOKENS, context)
     else:
         speaker = _SideBySide(model, sampling, header.channels, plan)
-        reach = context + max(WARM_UP_TOKENS, OVERLAP_TOKENS)
+        reach = context + max(plan.warm_up, plan.overlap)
         windows = _code_windows(ranges, header.tokens, plan.tokens * plan.abreast, reach)
     mute = _Mute(model.hop_length, model.config.sample_rate_hz)
     for window in windows:
@@ -331,7 +333,7 @@ class _Alone:
     """Speaks each channel in one stream, from the first sample to the last."""
 
     def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int) -> None:
-        self._model = model
+        self._model, self._voice = model, sampling.voice
         sampler = _sampler(model, sampling)
         self._streams = [sampler.stream() for _ in range(channels)]
         self._generators = [np.random.default_rng([sampling.seed, channel]) for channel in range(channels)]
@@ -341,8 +343,9 @@ class _Alone:
         """The sound of the next window, ``[channels, n * hop]``."""
         drawn = []
         for codes, stream, generator in zip(window.codes, self._streams, self._generators, strict=True):
-            features = _features(self._model, codes)[window.inner]
-            drawn.append(stream.push(features, generator.random(len(features) * self._model.hop_length)))
+            features = np.concatenate(_features(self._model, codes, self._voice)[window.inner])
+            uniforms = generator.random(len(codes[window.inner]) * self._model.hop_length)
+            drawn.append(stream.push(features, uniforms))
         return self._restore(_MU_LAW[np.stack(drawn)])
 
 
@@ -350,7 +353,7 @@ class _SideBySide:
     """Speaks all channels' stretches of a window at once, and joins them."""
 
     def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int, plan: Layout) -> None:
-        self._model, self._seed, self._plan = model, sampling.seed, plan
+        self._model, self._sampling, self._plan = model, sampling, plan
         self._sampler = _sampler(model, sampling)
         self._joiners = [Joiner() for _ in range(channels)]
         self._passed = 0  # tokens of the windows before
@@ -359,8 +362,8 @@ class _SideBySide:
         """As :meth:`_Alone.__call__`."""
         hop, offset = self._model.hop_length, self._passed - window.inner.start
         stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
-        generators = [np.random.default_rng([self._seed, s.channel, offset + s.first]) for s in stretches]
-        features = [_features(self._model, codes) for codes in window.codes]
+        generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
+        features = [_features(self._model, codes, self._sampling.voice) for codes in window.codes]
         parts: list[list[Block]] = [[] for _ in self._joiners]
         for s, symbols in zip(stretches, speak(self._sampler, stretches, features, generators), strict=True):
             wave = audio.DeEmphasis(self._model.config.pre_emphasis)(_MU_LAW[symbols])[(s.first - s.begin) * hop :]
@@ -370,12 +373,14 @@ class _SideBySide:
 
 
 @torch.inference_mode()
-def _features(model: AudioVQVAE, codes: Codes) -> npt.NDArray[np.float32]:
-    """``codes[n]`` to the decoder's features ``[n, F]``."""
+def _features(model: AudioVQVAE, codes: Codes, voice: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    """``codes[n]``, spoken in ``voice[V]``, to the decoder's features ``[n, frames_per_token, F]``."""
     device = model.decoder.embedding.weight.device
     with torch.autocast(device.type, enabled=False):
-        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device))
-    return np.ascontiguousarray(features[0].T.cpu().numpy())
+        who = None if voice is None else torch.from_numpy(voice)[None].to(device)
+        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
+    rows = features[0].T.cpu().numpy()
+    return np.ascontiguousarray(rows.reshape(len(codes), model.frames_per_token, -1))
 
 
 def _first(blocks: Iterable[Block], frames: int) -> Iterator[Block]:

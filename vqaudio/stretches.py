@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 from vqaudio.audio import Block
 from vqaudio.sample import Sampler
 
-WARM_UP_TOKENS = 32  # spoken before a stretch and thrown away: four times the bundled decoder's receptive field
-OVERLAP_TOKENS = 24  # spoken beyond a stretch's end, for the splice
-STRETCH_TOKENS = 500
-LEAST_TOKENS = 250  # in a shorter stretch the throw-away would cost more than company gains
+WARM_UP = 2048  # samples spoken before a stretch and thrown away: four times the bundled decoders' receptive field
+OVERLAP = 1536  # samples spoken beyond a stretch's end, for the splice
+STRETCH = 32000  # samples
+LEAST = 16000  # samples; in a shorter stretch the throw-away would cost more than company gains
 SIDE_BY_SIDE = 32  # stretches that are decoded together, all channels counted
 _GROUP, _SMALL_GROUP = 16, 8  # streams of one kernel; the small where there are too few for two large groups
 _SPLICE = 80  # samples over which one stretch fades into the next
@@ -30,19 +30,25 @@ Floats = npt.NDArray[np.float32]
 
 
 class Layout(NamedTuple):
-    """How a stream is cut: ``tokens`` in a stretch, ``abreast`` stretches of each channel decoded together."""
+    """How a stream is cut: ``tokens`` in a stretch, ``abreast`` stretches of each channel decoded together.
+
+    A stretch is spoken from ``warm_up`` tokens before its beginning to ``overlap`` tokens beyond its end.
+    """
 
     tokens: int
     abreast: int
+    warm_up: int
+    overlap: int
 
 
-def layout(tokens: int, channels: int) -> Layout:
-    """The cut of ``tokens`` tokens of each of ``channels`` channels."""
+def layout(tokens: int, channels: int, hop_length: int) -> Layout:
+    """The cut of ``tokens`` tokens, of ``hop_length`` samples each, of each of ``channels`` channels."""
     most = max(1, SIDE_BY_SIDE // channels)
-    if tokens >= most * STRETCH_TOKENS:
-        return Layout(STRETCH_TOKENS, most)
-    count = max(1, min(most, tokens // LEAST_TOKENS))
-    return Layout(max(1, -(-tokens // count)), count)
+    stretch, least, *beyond = (-(-samples // hop_length) for samples in (STRETCH, LEAST, WARM_UP, OVERLAP))
+    if tokens >= most * stretch:
+        return Layout(stretch, most, *beyond)
+    count = max(1, min(most, tokens // least))
+    return Layout(max(1, -(-tokens // count)), count, *beyond)
 
 
 class Stretch(NamedTuple):
@@ -61,7 +67,7 @@ def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Stret
     for channel in range(channels):
         for first in range(inner.start, inner.stop, plan.tokens):
             end = min(first + plan.tokens, inner.stop)
-            begin, stop = max(first - WARM_UP_TOKENS, 0), min(end + OVERLAP_TOKENS, available)
+            begin, stop = max(first - plan.warm_up, 0), min(end + plan.overlap, available)
             stretches.append(Stretch(channel, begin, first, end, stop))
     return stretches
 
@@ -71,7 +77,8 @@ def speak(
 ) -> list[npt.NDArray[np.int64]]:
     """The symbols of each stretch from ``begin`` to ``stop``.
 
-    ``features[channel]`` is the window's ``[tokens, F]``; ``generators`` draw the uniform numbers, one a stretch.
+    ``features[channel]`` is the window's ``[tokens, frames_per_token, F]``; ``generators`` draw the uniform numbers,
+    one a stretch.
     """
     size = _GROUP if len(stretches) >= SIDE_BY_SIDE else _SMALL_GROUP
     jobs = list(zip(stretches, generators, strict=True))
@@ -84,8 +91,8 @@ def speak(
 def _speak_group(
     sampler: Sampler, group: list[tuple[Stretch, np.random.Generator]], features: list[Floats]
 ) -> list[npt.NDArray[np.int64]]:
-    frames = max(stretch.stop - stretch.begin for stretch, _ in group)
-    rows = [features[stretch.channel][stretch.begin : stretch.stop] for stretch, _ in group]
+    rows = [np.concatenate(features[stretch.channel][stretch.begin : stretch.stop]) for stretch, _ in group]
+    frames = max(len(row) for row in rows)
     held = np.stack([np.pad(row, ((0, frames - len(row)), (0, 0)), mode="edge") for row in rows])
     uniforms = np.stack([generator.random(frames * sampler.hop_length) for _, generator in group])
     symbols = sampler.streams(len(group)).push(held, uniforms)

@@ -5,6 +5,7 @@ every step seeds its own random numbers, so a killed run that is resumed goes th
 """
 
 import copy
+import dataclasses
 import math
 import os
 import shutil
@@ -31,6 +32,7 @@ from vqaudio.strict import to_mapping
 from vqaudio.wavenet import WaveNet
 
 KEPT_CHECKPOINTS = 2
+ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
 
 
@@ -99,6 +101,7 @@ def train(
         DataError: when the folder already holds a run and ``resume`` is not set.
         ModelError: when the newest checkpoint is damaged.
     """
+    config = _resolved(config, shards)
     _check(config, shards)
     newest = _newest_checkpoint(folder)
     if newest and not resume:
@@ -106,6 +109,13 @@ def train(
     fabric = make_fabric(device, config.train.precision)
     fabric.launch()
     return _Run(config, shards, folder, fabric, observer).go(newest)
+
+
+def _resolved(config: RunConfig, shards: AudioShards) -> RunConfig:
+    """``config`` with the data's speakers where it asks for them."""
+    if config.model.speakers != ALL_SPEAKERS:
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, speakers=shards.speakers))
 
 
 def _check(config: RunConfig, shards: AudioShards) -> None:
@@ -116,8 +126,8 @@ def _check(config: RunConfig, shards: AudioShards) -> None:
         )
     if model.speakers and model.speakers != shards.speakers:
         raise ConfigError(
-            f"model.speakers are not the data's: name its {len(shards.speakers)}, in order, or none for a decoder "
-            "that knows no speakers"
+            f'model.speakers are not the data\'s: give ["*"] for all {len(shards.speakers)} of its, or none for '
+            "a decoder that knows no speakers"
         )
     for phase in config.train.phases:
         hop, crop = model.encoder.hop_length, phase.crop_samples
