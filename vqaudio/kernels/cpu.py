@@ -11,7 +11,7 @@ import numpy as np
 
 from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, exp, gated, keep_likeliest, pack
 from vqaudio.kernels.lanes import COLUMNS, add_columns
-from vqaudio.kernels.narrow import narrowed
+from vqaudio.kernels.narrow import narrowed, whole_blocks
 from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
 
 
@@ -48,7 +48,7 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 def _step(symbol, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of the network: puts each layer's input into its ring and fills ``scratch``'s logits."""
     stream, gates, hidden, logits, shifted, lanes, wide, sizes = scratch
-    residual, skip, inner, levels = sizes
+    residual, skip, inner = sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
     x[:] = net.embedding[symbol]
     stream[residual:] = ZERO
@@ -128,7 +128,7 @@ class Kernel:
             *(np.zeros(size, np.float32) for size in (*outputs, widest + 1)),
             np.empty(pairs, np.int32),
             np.empty((widest + 1) // 2, np.int32),
-            (residual, skip, hidden, levels),
+            (residual, skip, hidden),
         )
         self._bits = np.empty(levels, np.int32)
         self._symbol, self._steps = first_symbol, 0
@@ -136,6 +136,7 @@ class Kernel:
     def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
         """As the reference's ``generate``."""
         symbols = np.empty(len(uniforms), np.int64)
+        conditions = whole_blocks(conditions, self._net)
         args = (conditions, hop_length, uniforms, (np.float32(1 / rule.temperature), rule.top_p))
         _generate(self._symbol, self._steps, *args, *self._network(), self._bits, symbols)
         self._advance(symbols)
@@ -144,6 +145,7 @@ class Kernel:
     def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
         """As the reference's ``score``."""
         logits = np.empty((len(symbols), len(self._bits)), np.float32)
+        conditions = whole_blocks(conditions, self._net)
         _score(self._symbol, self._steps, conditions, hop_length, symbols, *self._network(), logits)
         self._advance(symbols)
         return logits

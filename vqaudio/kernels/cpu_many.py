@@ -6,12 +6,17 @@ reference's, without branches: the drawn symbol is the number of symbols whose c
 uniform number.
 """
 
+from typing import TypeVar
+
 import numpy as np
+import numpy.typing as npt
 
 from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, exp, gated, keep_likeliest, pack
 from vqaudio.kernels.lanes import LANES, ROWS, add_rows, narrow_rows
-from vqaudio.kernels.narrow import Network, narrowed
+from vqaudio.kernels.narrow import Network, narrowed, whole_blocks
 from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 @compiled
@@ -35,7 +40,7 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 def _step(symbols, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of every stream: fills ``scratch``'s logits ``[K, LANES]``. ``conditions[L, 2R, LANES]``."""
     stream, gates, hidden, logits, shifted, lanes, wide, unit, head_steps, sizes = scratch
-    residual, skip, inner, levels = sizes
+    residual, skip, inner = sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
     for b in range(LANES):
         for j in range(residual):
@@ -129,13 +134,14 @@ class _Group:
             np.empty(((widest + 1) // 2, LANES), np.int32),
             np.full(LANES, 1 / UNIT, np.float32),
             np.empty(LANES, np.float32),
-            (residual, skip, hidden, levels),
+            (residual, skip, hidden),
         )
         self._levels = levels
         self._draw = (np.empty(levels * LANES, np.int32), np.empty((2, LANES)))
         self._symbols, self._steps = np.full(LANES, first_symbol, np.int64), 0
 
     def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
+        """As :meth:`Kernel.generate`."""
         drawn = np.empty(uniforms.shape, np.int64)
         numbers = (np.float32(1 / rule.temperature), rule.top_p)
         args = (self._symbols, self._steps, conditions, hop_length, uniforms, numbers, *self._network)
@@ -144,6 +150,7 @@ class _Group:
         return drawn
 
     def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+        """As :meth:`Kernel.score`."""
         logits = np.empty((len(symbols), self._levels, LANES), np.float32)
         args = (self._symbols, self._steps, conditions, hop_length, symbols, *self._network)
         _score(*args, self._scratch, logits)
@@ -151,31 +158,29 @@ class _Group:
         return logits
 
 
-def _filled(array, first):
-    """Streams ``first`` to ``first + LANES`` of ``array[..., streams]``; where there are none, the last again."""
-    return np.ascontiguousarray(array[..., np.minimum(np.arange(first, first + LANES), array.shape[-1] - 1)])
-
-
 class Kernel:
     """``streams`` streams side by side, else as the reference's; calls release the interpreter lock."""
 
     def __init__(self, weights: Weights, first_symbol: int, streams: int = LANES) -> None:
         """``first_symbol`` (0..K) is taken to come before the first step of each stream."""
-        net = narrowed(weights, ROWS)
-        self._groups = {first: _Group(net, weights, first_symbol) for first in range(0, streams, LANES)}
+        self._net = narrowed(weights, ROWS)
+        self._groups = [_Group(self._net, weights, first_symbol) for _ in range(0, streams, LANES)]
 
     def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
         """Draws ``symbols[T, streams]`` with ``uniforms[T, streams]``; ``conditions[frames, L, 2R, streams]``."""
-        parts = [
-            group.generate(_filled(conditions, first), hop_length, _filled(uniforms, first), rule)
-            for first, group in self._groups.items()
-        ]
-        return np.concatenate(parts, axis=-1)[..., : uniforms.shape[-1]]
+        groups = zip(self._groups, self._split(whole_blocks(conditions, self._net)), self._split(uniforms), strict=True)
+        drawn = [group.generate(own, hop_length, numbers, rule) for group, own, numbers in groups]
+        return np.concatenate(drawn, axis=-1)[..., : uniforms.shape[-1]]
 
     def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
         """Logits ``[T, K, streams]`` of each step when the streams are made to go through ``symbols[T, streams]``."""
-        parts = [
-            group.score(_filled(conditions, first), hop_length, _filled(symbols, first))
-            for first, group in self._groups.items()
-        ]
-        return np.concatenate(parts, axis=-1)[..., : symbols.shape[-1]]
+        groups = zip(self._groups, self._split(whole_blocks(conditions, self._net)), self._split(symbols), strict=True)
+        logits = [group.score(own, hop_length, given) for group, own, given in groups]
+        return np.concatenate(logits, axis=-1)[..., : symbols.shape[-1]]
+
+    def _split(self, array: npt.NDArray[_Number]) -> list[npt.NDArray[_Number]]:
+        """``array[..., streams]`` for each group; lanes without a stream go along with the last."""
+        lanes = np.arange(len(self._groups) * LANES).reshape(-1, LANES)
+        if array.shape[-1] == lanes.size == LANES:
+            return [np.ascontiguousarray(array)]
+        return [array.take(np.minimum(own, array.shape[-1] - 1), axis=-1) for own in lanes]

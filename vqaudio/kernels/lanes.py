@@ -6,11 +6,12 @@ memory, and, the sums being integers, the same on every machine. LLVM does not f
 so the loops are written for it here, their sums held in registers until they go to the outputs.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import cgutils, codegen
 from numba.extending import intrinsic
 
@@ -19,10 +20,9 @@ _I16, _I32, _I64, _FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.Fl
 
 def _features() -> frozenset[str]:
     """The instruction sets that Numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        named = config.CPU_FEATURES
-    else:
-        named = "" if config.CPU_NAME else codegen.get_host_cpu_features()
+    named = os.environ.get("NUMBA_CPU_FEATURES")
+    if named is None:
+        named = "" if "NUMBA_CPU_NAME" in os.environ else codegen.get_host_cpu_features()
     return frozenset(word[1:] for word in named.split(",") if word.startswith("+"))
 
 
@@ -37,23 +37,25 @@ _PAIRS = ir.VectorType(_I16, 2 * LANES)
 _FLOATS = ir.VectorType(_FLOAT, LANES)
 _FUSED = ("contract",)  # a multiplication and the addition after it may be one instruction
 
+
 Operands = Callable[[Any, Any, Any, Any], list[tuple[Any, Any]]]
+
+
+def _in_compiled_code(function: Callable[..., Any]) -> Any:
+    return intrinsic(function)
 
 
 def _multiply_add(builder: Any, total: Any, a: Any, b: Any) -> Any:
     """``total + a[first] * b[first] + a[second] * b[second]`` in each lane."""
     a, b = builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)
-    if LANES == 16 and "avx512vnni" in _HAS:
-        name, arguments = "llvm.x86.avx512.vpdpwssd.512", [total, a, b]
-    elif LANES == 16:
-        name, arguments = "llvm.x86.avx512.pmaddw.d.512", [a, b]
+    if LANES == 16:  # which LLVM makes one instruction with the addition, where there is one
+        name = "llvm.x86.avx512.pmaddw.d.512"
     elif "avx2" in _HAS:
-        name, arguments = "llvm.x86.avx2.pmadd.wd", [a, b]
+        name = "llvm.x86.avx2.pmadd.wd"
     else:
         return builder.add(total, _products(builder, a, b))
-    kind = ir.FunctionType(_VECTOR, [argument.type for argument in arguments])
-    product = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-    return product if len(arguments) == 3 else builder.add(total, product)
+    kind = ir.FunctionType(_VECTOR, [_PAIRS, _PAIRS])
+    return builder.add(total, builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b]))
 
 
 def _products(builder: Any, a: Any, b: Any) -> Any:
@@ -142,13 +144,13 @@ def _data(context: Any, builder: Any, signature: Any, arguments: Any, count: int
     return [context.make_array(kind)(context, builder, value=value).data for kind, value in arrays]
 
 
-@intrinsic
+@_in_compiled_code
 def add_rows(
     typingctx: Any, y: Any, base: Any, w: Any, x: Any, scales: Any, biases: Any, steps: Any, row: Any, pairs: Any
 ) -> Any:
     """``y[r] = base[r] + biases[r] + scales[r] * steps * (w @ x)[r]`` for rows ``row`` to ``row + ROWS``.
 
-    Only in compiled code; ``typingctx`` is Numba's. The streams are :data:`LANES`.
+    ``typingctx`` is Numba's. The streams are :data:`LANES`.
 
     Args:
         y: float32 ``[rows, LANES]``.
@@ -177,7 +179,7 @@ def add_rows(
     return types.void(y, base, w, x, scales, biases, steps, types.int64, types.int64), code
 
 
-@intrinsic
+@_in_compiled_code
 def add_columns(
     typingctx: Any, y: Any, base: Any, w: Any, x: Any, scales: Any, biases: Any, step: Any, column: Any, pairs: Any
 ) -> Any:
@@ -200,11 +202,11 @@ def add_columns(
     return types.void(y, base, w, x, scales, biases, types.float32, types.int64, types.int64), code
 
 
-@intrinsic
+@_in_compiled_code
 def narrow_rows(typingctx: Any, lanes: Any, steps: Any, x: Any, rows: Any, unit: Any, shift: Any) -> Any:
     """Rounds each stream's ``x[:rows]`` so that the largest becomes ``unit``, into ``lanes``, two in a lane.
 
-    Only in compiled code; ``typingctx`` is Numba's.
+    ``typingctx`` is Numba's.
 
     Args:
         lanes: int32 ``[pairs, LANES]``.
