@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,16 @@ from vqaudio.kernels import cpu, cpu_many, elementary, narrow, reference
 from vqaudio.kernels.reference import Draw
 from vqaudio.wavenet import WaveNet
 
-KERNELS = [reference.Kernel, cpu.Kernel]
+
+def one(weights: reference.Weights, first_symbol: int) -> cpu.Kernel:
+    return cpu.Kernel(cpu.prepared(weights), first_symbol)
+
+
+def many(weights: reference.Weights, first_symbol: int, streams: int) -> cpu_many.Kernel:
+    return cpu_many.Kernel(cpu_many.prepared(weights), first_symbol, streams)
+
+
+KERNELS = [reference.Kernel, one]
 HOP = 4
 CONFIGS = {
     "small": WaveNetConfig(
@@ -59,7 +69,7 @@ def teacher_forced(network: WaveNet, features: np.ndarray, symbols: np.ndarray, 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("first", [0, "start"])
-def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: type, first: int | str) -> None:
+def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: Callable, first: int | str) -> None:
     first = network.config.levels if first == "start" else first
     features, symbols, _ = inputs(network, frames=12)
     logits = kernel(sample.export(network), first).score(sample.Conditioner(network)(features), HOP, symbols)
@@ -72,7 +82,7 @@ def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: type,
 def test_the_kernel_picks_the_symbols_of_the_reference(network: WaveNet, rule: Draw) -> None:
     features, _, uniforms = inputs(network, frames=25)
     conditions, weights = sample.Conditioner(network)(features), sample.export(network)
-    drawn = cpu.Kernel(weights, 0).generate(conditions, HOP, uniforms, rule)
+    drawn = one(weights, 0).generate(conditions, HOP, uniforms, rule)
     logits = reference.Kernel(weights, 0).score(conditions, HOP, drawn)
     steps = zip(logits, uniforms, drawn, strict=True)
     # narrow logits move the edges between symbols a little, so that a number close to one may fall beyond it
@@ -80,7 +90,7 @@ def test_the_kernel_picks_the_symbols_of_the_reference(network: WaveNet, rule: D
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_blocks_do_not_matter(network: WaveNet, kernel: type) -> None:
+def test_blocks_do_not_matter(network: WaveNet, kernel: Callable) -> None:
     features, _, uniforms = inputs(network, frames=14)
     conditions = sample.Conditioner(network)(features)
     whole = kernel(sample.export(network), 0).generate(conditions, HOP, uniforms, Draw())
@@ -94,8 +104,8 @@ def test_blocks_do_not_matter(network: WaveNet, kernel: type) -> None:
 def test_streams_share_no_state(network: WaveNet) -> None:
     features, _, uniforms = inputs(network, frames=6)
     conditions, weights = sample.Conditioner(network)(features), sample.export(network)
-    one, other = cpu.Kernel(weights, 0), cpu.Kernel(weights, 0)
-    first = one.generate(conditions, HOP, uniforms, Draw())
+    mine, other = one(weights, 0), one(weights, 0)
+    first = mine.generate(conditions, HOP, uniforms, Draw())
     np.testing.assert_array_equal(other.generate(conditions, HOP, uniforms, Draw()), first)
 
 
@@ -172,7 +182,7 @@ def side_by_side(network: WaveNet, frames: int) -> tuple[np.ndarray, np.ndarray,
 
 def test_many_streams_have_the_logits_of_the_teacher_forced_forward(network: WaveNet) -> None:
     conditions, symbols, _ = side_by_side(network, frames=9)
-    logits = cpu_many.Kernel(sample.export(network), 3, streams=5).score(conditions, HOP, symbols)
+    logits = many(sample.export(network), 3, streams=5).score(conditions, HOP, symbols)
     for stream in range(5):
         features, own, _ = inputs(network, frames=9, seed=stream)
         expected = teacher_forced(network, features, own, 3)
@@ -183,11 +193,11 @@ def test_many_streams_have_the_logits_of_the_teacher_forced_forward(network: Wav
 def test_many_streams_draw_what_each_draws_alone(network: WaveNet, rule: Draw) -> None:
     conditions, _, uniforms = side_by_side(network, frames=12)
     weights = sample.export(network)
-    together = cpu_many.Kernel(weights, 0, streams=5)
+    together = many(weights, 0, streams=5)
     first = together.generate(conditions[:5], HOP, uniforms[: 5 * HOP], rule)
     drawn = np.concatenate([first, together.generate(conditions[5:], HOP, uniforms[5 * HOP :], rule)])
     for stream in range(5):
-        alone = cpu.Kernel(weights, 0).generate(
+        alone = one(weights, 0).generate(
             np.ascontiguousarray(conditions[..., stream]), HOP, np.ascontiguousarray(uniforms[:, stream]), rule
         )
         np.testing.assert_array_equal(drawn[:, stream], alone)

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from vqaudio import audio
 from vqaudio.audio import Block
@@ -23,7 +24,7 @@ from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
-from vqaudio.stretches import Joiner, Layout, cut, layout, speak
+from vqaudio.stretches import Joiner, Layout, Stretch, cut, layout, speak
 
 BLOCK_TOKENS = 2048  # encoded at once: enough to keep a matrix product busy, and the tokens of one block of a stream
 _EXACT_TOKENS = 256  # decoded at once: about a second, so that progress shows and Ctrl-C is soon heard
@@ -363,7 +364,13 @@ class _SideBySide:
         hop, offset = self._model.hop_length, self._passed - window.inner.start
         stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
         generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
-        features = [_features(self._model, codes, self._sampling.voice) for codes in window.codes]
+
+        def features(stretch: Stretch) -> npt.NDArray[np.float32]:
+            low = max(stretch.begin - self._model.conditioning.context_tokens, 0)
+            codes = window.codes[stretch.channel, low : stretch.stop + self._model.conditioning.context_tokens]
+            rows = _features(self._model, codes, self._sampling.voice)
+            return np.concatenate(rows[stretch.begin - low : stretch.stop - low])
+
         parts: list[list[Block]] = [[] for _ in self._joiners]
         for s, symbols in zip(stretches, speak(self._sampler, stretches, features, generators), strict=True):
             wave = audio.DeEmphasis(self._model.config.pre_emphasis)(_MU_LAW[symbols])[(s.first - s.begin) * hop :]
@@ -376,7 +383,8 @@ class _SideBySide:
 def _features(model: AudioVQVAE, codes: Codes, voice: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
     """``codes[n]``, spoken in ``voice[V]``, to the decoder's features ``[n, frames_per_token, F]``."""
     device = model.decoder.embedding.weight.device
-    with torch.autocast(device.type, enabled=False):
+    # with one thread it rounds alike wherever it runs, and is called by as many as there are cores
+    with threadpool_limits(1, "openmp"), torch.autocast(device.type, enabled=False):
         who = None if voice is None else torch.from_numpy(voice)[None].to(device)
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
     rows = features[0].T.cpu().numpy()

@@ -11,7 +11,7 @@ import numpy as np
 
 from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, exp, gated, keep_likeliest, pack
 from vqaudio.kernels.lanes import COLUMNS, add_columns
-from vqaudio.kernels.narrow import narrowed, whole_blocks
+from vqaudio.kernels.narrow import Network, narrowed, whole_blocks
 from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
 
 
@@ -47,8 +47,8 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 @compiled
 def _step(symbol, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of the network: puts each layer's input into its ring and fills ``scratch``'s logits."""
-    stream, gates, hidden, logits, shifted, lanes, wide, sizes = scratch
-    residual, skip, inner = sizes
+    stream, gates, hidden, logits, shifted, lanes, wide = scratch
+    residual, skip, inner, _ = net.sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
     x[:] = net.embedding[symbol]
     stream[residual:] = ZERO
@@ -112,23 +112,27 @@ def _score(symbol, t, conditions, hop, symbols, net, ring, ring_steps, scratch, 
         symbol = symbols[i]
 
 
+def prepared(weights: Weights) -> Network:
+    """``weights`` as :class:`Kernel` takes them; several may share them."""
+    return narrowed(weights, COLUMNS)
+
+
 class Kernel:
     """One stream, with the interface of the reference's; calls release the interpreter lock."""
 
-    def __init__(self, weights: Weights, first_symbol: int) -> None:
-        """``first_symbol`` (0..K) is taken to come before the first step."""
-        self._net = net = narrowed(weights, COLUMNS)
-        residual, (skip, hidden), levels = weights.embedding.shape[1], weights.hidden.shape, weights.logits.shape[1]
+    def __init__(self, net: Network, first_symbol: int) -> None:
+        """``net`` is :func:`prepared`; ``first_symbol`` (0..K) is taken to come before the first step."""
+        self._net = net
+        residual, skip, hidden, levels = net.sizes
         widest = max(residual, skip, hidden)
         pairs = (residual + 1) // 2
         outputs = [products.scales.shape[1] for products in (net.out, net.past, net.hidden, net.logits)]
-        self._ring = np.zeros((int(weights.dilations.sum()), pairs), np.int32)
+        self._ring = np.zeros((int(net.dilations.sum()), pairs), np.int32)
         self._ring_steps = np.zeros(len(self._ring), np.float32)
         self._scratch = (
             *(np.zeros(size, np.float32) for size in (*outputs, widest + 1)),
             np.empty(pairs, np.int32),
             np.empty((widest + 1) // 2, np.int32),
-            (residual, skip, hidden),
         )
         self._bits = np.empty(levels, np.int32)
         self._symbol, self._steps = first_symbol, 0

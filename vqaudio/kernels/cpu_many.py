@@ -39,8 +39,8 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 @compiled
 def _step(symbols, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of every stream: fills ``scratch``'s logits ``[K, LANES]``. ``conditions[L, 2R, LANES]``."""
-    stream, gates, hidden, logits, shifted, lanes, wide, unit, head_steps, sizes = scratch
-    residual, skip, inner = sizes
+    stream, gates, hidden, logits, shifted, lanes, wide, unit, head_steps = scratch
+    residual, skip, inner, _ = net.sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
     for b in range(LANES):
         for j in range(residual):
@@ -122,11 +122,11 @@ def _score(symbols, t, conditions, hop, given, net, ring, ring_steps, scratch, l
 class _Group:
     """:data:`LANES` streams in step with each other."""
 
-    def __init__(self, net: Network, weights: Weights, first_symbol: int) -> None:
-        residual, (skip, hidden), levels = weights.embedding.shape[1], weights.hidden.shape, weights.logits.shape[1]
+    def __init__(self, net: Network, first_symbol: int) -> None:
+        residual, skip, hidden, levels = net.sizes
         widest, pairs = max(residual, skip, hidden), (residual + 1) // 2
         outputs = [products.scales.shape[1] for products in (net.out, net.past, net.hidden, net.logits)]
-        ring = np.zeros((int(weights.dilations.sum()), pairs, LANES), np.int32)
+        ring = np.zeros((int(net.dilations.sum()), pairs, LANES), np.int32)
         self._network = (net, ring, np.zeros((len(ring), LANES), np.float32))
         self._scratch = (
             *(np.zeros((size, LANES), np.float32) for size in (*outputs, widest + 1)),
@@ -134,7 +134,6 @@ class _Group:
             np.empty(((widest + 1) // 2, LANES), np.int32),
             np.full(LANES, 1 / UNIT, np.float32),
             np.empty(LANES, np.float32),
-            (residual, skip, hidden),
         )
         self._levels = levels
         self._draw = (np.empty(levels * LANES, np.int32), np.empty((2, LANES)))
@@ -158,13 +157,18 @@ class _Group:
         return logits
 
 
+def prepared(weights: Weights) -> Network:
+    """``weights`` as :class:`Kernel` takes them; several may share them."""
+    return narrowed(weights, ROWS)
+
+
 class Kernel:
     """``streams`` streams side by side, else as the reference's; calls release the interpreter lock."""
 
-    def __init__(self, weights: Weights, first_symbol: int, streams: int = LANES) -> None:
-        """``first_symbol`` (0..K) is taken to come before the first step of each stream."""
-        self._net = narrowed(weights, ROWS)
-        self._groups = [_Group(self._net, weights, first_symbol) for _ in range(0, streams, LANES)]
+    def __init__(self, net: Network, first_symbol: int, streams: int = LANES) -> None:
+        """``net`` is :func:`prepared`; ``first_symbol`` (0..K) is taken to come before each stream's first step."""
+        self._net = net
+        self._groups = [_Group(net, first_symbol) for _ in range(0, streams, LANES)]
 
     def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
         """Draws ``symbols[T, streams]`` with ``uniforms[T, streams]``; ``conditions[frames, L, 2R, streams]``."""

@@ -55,11 +55,13 @@ class Network(NamedTuple):
     logits: Products
     dilations: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int64]  # of each layer's ring in one array of all
+    sizes: tuple[int, int, int, int]  # R, S, H, K
 
 
 def narrowed(weights: Weights, block: int) -> Network:
     """``weights`` for loops over ``block`` outputs."""
     w = weights
+    sizes = (w.embedding.shape[1], *w.hidden.shape, w.logits.shape[1])
     none = np.zeros(w.past.shape[::2], np.float32)  # the taps' bias comes with the conditions
     return Network(
         embedding=np.ascontiguousarray(w.embedding),
@@ -70,6 +72,7 @@ def narrowed(weights: Weights, block: int) -> Network:
         logits=narrow(w.logits[None], w.logits_bias[None], block),
         dilations=w.dilations,
         starts=np.cumsum(w.dilations) - w.dilations,
+        sizes=sizes,
     )
 
 
