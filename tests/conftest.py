@@ -9,7 +9,14 @@ import torch
 
 from vqaudio import checkpoint
 from vqaudio.codec import Codec, load
-from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig, QuantizerConfig, WaveNetConfig
+from vqaudio.config import (
+    AudioVQVAEConfig,
+    ConditioningConfig,
+    EncoderConfig,
+    PerturbConfig,
+    QuantizerConfig,
+    WaveNetConfig,
+)
 
 hypothesis.settings.register_profile("house", deadline=None)  # nothing here is timed
 hypothesis.settings.load_profile("house")
@@ -58,3 +65,23 @@ def talking_codec(talking_model: Path) -> Codec:
 @pytest.fixture(scope="session")
 def tiny_codec(tiny_model: Path) -> Codec:
     return load(tiny_model, "cpu")
+
+
+VOICED = dataclasses.replace(
+    TINY,
+    encoder=EncoderConfig(channels=(8,) * 7, residual_dilations=(1, 3)),
+    conditioning=dataclasses.replace(TINY.conditioning, frames_per_token=2, frame_dilations=(1,), voice_dim=6),
+    speakers=("ann", "anna", "bob"),
+    perturb=PerturbConfig(),
+)
+
+
+@pytest.fixture(scope="session")
+def voiced_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model with three speakers and two frames a token, and a prior."""
+    return _save(tmp_path_factory.mktemp("models") / "voiced", 3, dataclasses.replace(VOICED, prior=PRIOR))
+
+
+@pytest.fixture(scope="session")
+def voiced_codec(voiced_model: Path) -> Codec:
+    return load(voiced_model, "cpu")

@@ -14,12 +14,18 @@ def speakers_of(root: Path) -> dict[str, str]:
     return {recording.path.relative_to(root).as_posix(): recording.speaker for recording in find_recordings(root)}
 
 
+def said_in(root: Path) -> set[tuple[str, str]]:
+    """Groups and transcripts."""
+    return {(recording.group, recording.transcript) for recording in find_recordings(root)}
+
+
 def test_any_folder_has_a_speaker_a_sub_folder(tmp_path: Path) -> None:
     for name in ("ann/1.wav", "ann/deep/2.flac", "bob/1.WAV", "loose.wav"):
         tone(tmp_path / "mine" / name)
     (tmp_path / "mine" / "ann" / "notes.txt").touch()
     expected = {"ann/1.wav": "ann", "ann/deep/2.flac": "ann", "bob/1.WAV": "bob", "loose.wav": "mine"}
     assert speakers_of(tmp_path / "mine") == expected
+    assert said_in(tmp_path / "mine") == {("ann", ""), ("bob", ""), ("mine", "")}
 
 
 def test_a_manifest_names_paths_and_speakers(tmp_path: Path) -> None:
@@ -28,8 +34,20 @@ def test_a_manifest_names_paths_and_speakers(tmp_path: Path) -> None:
     lines = ["speaker\tpath\ttranscript", "ann\ta/1.wav\tone\u2028two", "bob\ta/2.wav\tthree", ""]
     (tmp_path / "manifest.tsv").write_text("\n".join(lines), encoding="utf-8")
     assert speakers_of(tmp_path) == {"a/1.wav": "ann", "a/2.wav": "bob"}
+    assert said_in(tmp_path) == {("a", "one\u2028two"), ("a", "three")}
     (tmp_path / "manifest.tsv").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
     assert speakers_of(tmp_path) == {"a/1.wav": "ann", "a/2.wav": "bob"}
+
+
+def test_genders_where_a_corpus_says_so(tmp_path: Path) -> None:
+    text = "path\tspeaker\tgender\n1.wav\tann\tfemale\n2.wav\tbob\tM\n3.wav\tzoe\t?\n"
+    (tmp_path / "manifest.tsv").write_text(text, encoding="utf-8")
+    assert [recording.gender for recording in find_recordings(tmp_path)] == ["F", "M", ""]
+
+
+def test_a_manifest_may_name_groups(tmp_path: Path) -> None:
+    (tmp_path / "manifest.tsv").write_text("path\tspeaker\tgroup\nx/1.wav\tann\tclean\nx/2.wav\tann\t\n", "utf-8")
+    assert said_in(tmp_path) == {("clean", ""), ("x", "")}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +115,7 @@ def test_librispeech_as_published(tmp_path: Path) -> None:
     root = librispeech(tmp_path / "LibriSpeech")
     found = speakers_of(root)
     assert len(found) == 6
+    assert said_in(root) == {("dev-clean", "GO DO YOU HEAR"), ("train-clean-100", "GO DO YOU HEAR")}
     assert found["dev-clean/84/121123/84-121123-0001.flac"] == "84"
     assert found["train-clean-100/19/198/19-198-0000.flac"] == "19"
     done = prepare(root, tmp_path / "shards")
@@ -140,6 +159,7 @@ def test_vctk_as_published(tmp_path: Path, name: str) -> None:
         f"{folder}/s5/s5_001_mic2.flac": "s5",
         f"{folder}/s5/s5_002_mic2.flac": "s5",
     }
+    assert said_in(root) == {(folder, "Please call Stella.")}
     done = prepare(root, tmp_path / "shards")
     assert done.utterances == 4
     assert not done.failed
@@ -159,6 +179,7 @@ def ljspeech(root: Path) -> Path:
 def test_ljspeech_as_published(tmp_path: Path, name: str) -> None:
     root = ljspeech(tmp_path / name)
     assert speakers_of(root) == {"wavs/LJ001-0001.wav": "LJ", "wavs/LJ001-0002.wav": "LJ"}
+    assert said_in(root) == {("wavs", 'Printing, "in the only sense')}
     done = prepare(root, tmp_path / "shards")
     assert (done.utterances, done.failed) == (2, ())
 

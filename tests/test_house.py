@@ -23,19 +23,19 @@ SOURCE = ROOT / "vqaudio"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "output", "strict", "config", "entropy", "container", "stream"),
-    ("audio", "soundfiles", "resample", "image", "perturb", "quantize"),
+    ("audio", "soundfiles", "resample", "image", "perturb", "quantize", "scores"),
     ("wavenet", "pixelcnn", "prior", "autoencoder"),
     ("kernels", "checkpoint", "corpora", "data"),
     ("sample", "journal", "train"),
-    ("stretches", "streaming", "codec", "generate", "evaluate", "transcode"),
-    ("console", "jobs", "cli"),
+    ("stretches", "streaming", "voices", "codec", "generate", "evaluate", "report", "transcode"),
+    ("console", "jobs", "conversion", "judging", "cli"),
     ("__main__",),
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor
 GROUND_FLOOR_ONLY = {"kernels"}  # arrays in, arrays out
 KERNEL_CALLERS = {"sample", "codec"}  # and those only inside functions
 FREE_OF_TORCH = {*FLOORS[0]}
-PRINTERS = {"console", "jobs", "cli"}  # the command line: may use the standard streams
+PRINTERS = {"console", "jobs", "conversion", "cli"}  # the command line: may use the standard streams
 EXITERS = {"cli", "__main__"}
 LIGHT = ("vqaudio", "vqaudio.stream", "vqaudio.entropy", "vqaudio.cli")  # importing these loads nothing heavy
 HEAVY = ("torch", "torchaudio", "numba", "librosa", "lightning_fabric")

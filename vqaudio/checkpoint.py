@@ -170,14 +170,20 @@ def load_model(folder: Path) -> AudioVQVAE:
     return model.eval()
 
 
-def load_parts(model: AudioVQVAE, folder: Path) -> None:
-    """Puts the weights of the model in ``folder`` into ``model``; parts (top-level modules) that it lacks stay so.
+def load_parts(model: AudioVQVAE, folder: Path, parts: tuple[str, ...] = ()) -> None:
+    """Puts the weights of the model in ``folder`` into ``model``: of ``parts`` (top-level modules), or all it has.
 
     Raises:
-        ModelError: when a part is there but does not fit.
+        ModelError: when a part is there but does not fit, or is named but not there.
     """
     tensors = read_tensors(folder / WEIGHTS_FILE)
+    there = {key.split(".", 1)[0] for key in tensors} & {name for name, _ in model.named_children()}
+    missing = sorted(set(parts) - there)
+    if missing:
+        raise ModelError(f"{folder}: cannot give the part {missing[0]!r}, which it or the configuration lacks")
     for name, part in model.named_children():
+        if parts and name not in parts:
+            continue
         mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
         if mine:
             try:

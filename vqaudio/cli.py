@@ -25,12 +25,12 @@ from vqaudio.console import (
     Report,
     TrainingView,
     complain,
-    evaluation_lines,
     is_broken_pipe,
     progress_bar,
     trace,
     words_for,
 )
+from vqaudio.conversion import Voices, convert_one, plan_conversions
 from vqaudio.errors import DataError, ModelError
 from vqaudio.jobs import (
     STANDARD,
@@ -82,6 +82,12 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exist
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
 ModelOption = Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")]
+SpeakerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--speaker", metavar="S", help="Who speaks, for a model with speakers: a name, or a sound file of anybody."
+    ),
+]
 InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files; - is standard input.")]
 OutputOption = Annotated[
     str | None,
@@ -151,13 +157,15 @@ def decode(
     exact: Annotated[
         bool, typer.Option("--exact", help="Strictly from first to last sample, not stretches side by side: slower.")
     ] = False,
+    speaker: SpeakerOption = None,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Streams (.vqa) to sound files; OUT's suffix names the format, by default WAV of 16 bits."""
-    wishes = Wishes(seed, temperature, rate, exact, force)
+    voices = Voices()
+    wishes = Wishes(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
     jobs = plan(inputs, output, ".wav")
     report = report_for(jobs, quiet, as_json)
     codecs = Codecs(model, device, report)
@@ -165,6 +173,46 @@ def decode(
     for job in jobs:
         with report.guard(job.name):
             decode_one(codecs.of, job, wishes, report)
+    report.finish()
+
+
+@app.command()
+def convert(
+    inputs: InputsArgument,
+    speakers: Annotated[
+        list[str],
+        typer.Option("--speaker", metavar="S", help="Who is to speak: a name, or a sound file of anybody; repeatable."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A file, a folder or - (standard output); a folder, made if need be, where there are several results. "
+            "Left out, INPUT-S.wav lies beside INPUT.",
+        ),
+    ] = None,
+    model: ModelOption = "voices",
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")] = 0,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
+    ] = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The same words in another voice. Only with the consent of whoever's voice it is."""
+    conversions = plan_conversions(inputs, speakers, output)
+    jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
+    report = report_for(jobs, quiet, as_json)
+    codec, voices = load_ready(model, device, report), Voices()
+    make_folders(jobs, output)
+    wishes = Wishes(seed, temperature, force=force)
+    for one in conversions:
+        with report.guard(Job(one.source, "").name):
+            convert_one(codec, one, wishes, voices, report)
     report.finish()
 
 
@@ -191,6 +239,7 @@ def sample(
     prompt: Annotated[
         str | None, typer.Option("--prompt", metavar="FILE", help="A sound file or stream to go on from.")
     ] = None,
+    speaker: SpeakerOption = None,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -203,11 +252,13 @@ def sample(
     from vqaudio.generate import generate
 
     opening = read_prompt(codec, prompt) if prompt else None
+    voice = Voices().of(codec, speaker)
+    codec.check_speaker(voice)  # before the work rather than after it
     with report.progress("drawing tokens") as progress:
         streams = generate(codec, seconds, count, seed, temperature, top_p, opening, progress)
     for target, stream in zip(targets, streams, strict=True):
         with report.guard(target):
-            write_sample(codec, stream, target, seed, force, report)
+            write_sample(codec, stream, target, seed, force, voice, report)
     report.finish()
 
 
@@ -223,6 +274,24 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON.")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--report", metavar="FOLDER", help="Write a page to listen to, index.html, there.")
+    ] = None,
+    listen: Annotated[
+        int, typer.Option("--listen", min=0, metavar="N", help="Utterances of each group that the page plays.")
+    ] = 3,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="FILE", help="A benchmark's quality.json, for the page's plot of codecs."),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            metavar="NAMES",
+            help="Only these, commas between: stoi, estoi, pesq, mel, pitch, speaker, wer (the last three are slow).",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Files of each group; 0 takes all.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the decoder's draws.")] = 0,
     temperature: Annotated[float | None, typer.Option("--temperature", help="By default the model's own.")] = None,
@@ -230,21 +299,14 @@ def evaluate(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, intelligibility."""
+    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, words, voice, quality."""
     report = Report(quiet)
-    codec = load_ready(model, device, report)
-    from vqaudio.evaluate import evaluate as score
-    from vqaudio.output import atomic_write
+    from vqaudio.evaluate import Plan
+    from vqaudio.judging import Wanted, evaluate_sound
 
-    corpus = data.parent if data.name == "manifest.tsv" else data
-    result = score(codec, corpus, limit, seed, temperature, report.tracked)
-    if output:
-        with atomic_write(output, force) as file:
-            file.write(json.dumps(asdict(result), indent=1).encode())
-    for line in evaluation_lines(result):
-        report.result(line, {})
-    for line in result.not_measured:
-        report.note(line)
+    names = tuple(name.strip() for name in scores.split(",")) if scores is not None else None
+    wanted = Wanted(output, page, listen, compare, force)
+    evaluate_sound(model, device, data, Plan(names, limit, seed, temperature), wanted, report)
     report.finish()
 
 
@@ -316,10 +378,18 @@ def _model_facts(model: str) -> dict[str, Any]:
 
 
 @app.command()
-def models(as_json: JsonOption = False) -> None:
-    """The models that come with the package."""
+def models(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A bundled model or a folder, to list its speakers.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The models that come with the package, or the speakers of one."""
     from vqaudio.codec import bundled
 
+    if model is not None:
+        _list_speakers(_model_facts(model), as_json)
+        return
     found = [_model_facts(name) for name in bundled()]
     if as_json:
         print(json.dumps({"models": found}, indent=1))
@@ -329,6 +399,29 @@ def models(as_json: JsonOption = False) -> None:
         code = f"{facts['tokens_per_second']:>9.1f} {facts['codebook_size']:>6} {facts['bits_per_second'] / 1000:>6.2f}"
         size = f"{facts['parameters']:>11} {facts['size_bytes'] / 1e6:>6.1f}"
         print(f"{facts['name']:<12} {facts['sample_rate_hz']:>7} {code} {size}  {len(facts['speakers']) or 'any'}")
+
+
+def _list_speakers(facts: dict[str, Any], as_json: bool) -> None:
+    """Those with a minute of training and more a line each, then the names of the others."""
+    nothing_known = [{"name": name, "gender": "", "minutes": 0.0} for name in facts["speakers"]]
+    known = facts["training"].get("speakers", nothing_known)
+    licence = facts["training"].get("licence", "")
+    if as_json:
+        print(json.dumps({"model": facts["name"], "licence": licence, "speakers": known}, indent=1))
+        return
+    if not known:
+        print(f"{facts['name']} knows no speakers: it speaks as the original does")
+        return
+    ordered = sorted(known, key=lambda one: -one["minutes"])
+    print(f"{'speaker':<10} {'gender':<7} {'minutes':>7}")
+    for one in ordered:
+        if one["minutes"] >= 1:
+            print(f"{one['name']:<10} {one['gender']:<7} {one['minutes']:>7.1f}")
+    others = [f"{one['name']} {one['gender']}".strip() for one in ordered if one["minutes"] < 1]
+    if others:
+        print(f"with less than a minute each: {', '.join(others)}")
+    if licence:
+        print(licence)
 
 
 # ------------------------------------------------------------------------------------------------ prepare and train

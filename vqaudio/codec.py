@@ -32,9 +32,11 @@ from vqaudio.streaming import (
     WaveSound,
     decode_blocks,
     encode_blocks,
+    mixed,
     survey,
     token_count,
 )
+from vqaudio.voices import Voice, fitted_voice, named_voice
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 _LOUDEST = float(np.finfo(np.float32).max)
@@ -182,7 +184,8 @@ class Codec:
 
     def default_coder(self) -> Coder:
         """How this model's streams are smallest: by its prior where it has one."""
-        return Coder.PACKED if self.model.prior is None or self.config.speakers else Coder.PRIOR
+        prior = self.model.prior
+        return Coder.PACKED if prior is None or prior.speakers is not None else Coder.PRIOR
 
     def block_coder(self, coder: Coder) -> BlockCoder:
         """What turns codes into bytes and back; for one thread at a time.
@@ -241,6 +244,7 @@ class Codec:
         temperature: float | None = None,
         sample_rate_hz: int | None = None,
         exact: bool = False,
+        speaker: str | Voice | None = None,
     ) -> Block:
         """The sound of a stream, float32 ``[channels, T]``; damaged parts are silent.
 
@@ -251,9 +255,10 @@ class Codec:
             sample_rate_hz: of the result; the original's where left out, and then T is exactly the original's.
             exact: draws each channel strictly from its first sample to its last. Otherwise stretches of a sound of
                 2 s and more are drawn side by side and joined, which is several times faster.
+            speaker: who speaks, where the model knows speakers: a name, or a voice out of :meth:`voice_of`.
 
         Raises:
-            ModelError: another model made the stream.
+            ModelError: another model made the stream; or the speaker is unknown, or missing.
             ContainerError: it is no sound's, or its header contradicts itself.
             SoundError: the sample rate is not supported.
             ConfigError: seed or temperature is out of range.
@@ -262,8 +267,29 @@ class Codec:
         for damage in stream.damage:
             lost[damage.channel, damage.first_token : damage.last_token + 1] = True
         ranges = [TokenRange(stream.codes, lost)]
-        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz, exact)
+        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz, exact, speaker)
         return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
+
+    def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
+        """The voice in a recording (floats ``[T]`` or ``[channels, T]``) of anybody, for :meth:`decode` to speak with.
+
+        Raises:
+            SoundError: the array is no sound, too short or silent.
+            ModelError: the model knows no speakers.
+        """
+        sound = WaveSound(wave, sample_rate_hz)
+        return fitted_voice(self.model, mixed(sound), sound.sample_rate_hz)
+
+    def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
+        """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
+        if isinstance(speaker, str):
+            return named_voice(self.model, speaker)
+        if (speaker is None) == (self.model.speakers is None):
+            return speaker
+        if speaker is not None:
+            raise ModelError("the model knows no speakers: leave the speaker out, or give a model that does")
+        some = ", ".join(self.config.speakers[:3])
+        raise ModelError(f"the model must be told who speaks: give a speaker (such as {some}) or a recording of one")
 
     def warm_coder(self, coder: Coder) -> None:
         """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
@@ -275,7 +301,7 @@ class Codec:
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
         sampler = Sampler(self.model.decoder, SILENCE_LEVEL)
         features = np.zeros((1, 1, self.config.decoder.features), np.float32)
-        uniforms = np.full((1, self.model.hop_length), 0.5)
+        uniforms = np.full((1, self.config.decoder.hop_length), 0.5)
         sampler.stream().push(features[0], uniforms[0])
         sampler.streams(1).push(features, uniforms)
 
@@ -300,12 +326,14 @@ class Codec:
         temperature: float | None = None,
         sample_rate_hz: int | None = None,
         exact: bool = False,
+        speaker: str | Voice | None = None,
     ) -> Iterator[Block]:
         """As :meth:`decode`, of the tokens in ``ranges`` as they come, in blocks ``[channels, n]``."""
         self.check(header)
         rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
-        sampling = Sampling(seed, self.config.temperature if temperature is None else temperature, exact)
+        warmth = self.config.temperature if temperature is None else temperature
+        sampling = Sampling(seed, warmth, exact, self.check_speaker(speaker))
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | None) -> Header:
@@ -330,8 +358,6 @@ class Codec:
         if header.model_sha256 != self.fingerprint:
             theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
             raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
-        if self.config.speakers:
-            raise ModelError("the model speaks with the voices of named speakers, which cannot be chosen yet")
         if header.modality is not Modality.AUDIO:
             raise ContainerError("the stream is that of a picture; give one of a sound")
         if header.coder is Coder.PRIOR and self.model.prior is None:

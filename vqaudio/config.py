@@ -268,8 +268,9 @@ class PhaseConfig:
 class TrainConfig:
     """What the training loop does besides its phases. Intervals are in steps, except where the name says minutes.
 
-    ``start_from`` is a model folder whose weights the run begins with; parts that it lacks begin fresh. ``compile``
-    speeds the WaveNets up with torch.compile, which needs a C++ compiler.
+    ``start_from`` is a model folder whose weights the run begins with, all of them or those of the parts (top-level
+    modules) named in ``start_parts``; what it does not give begins fresh. ``compile`` speeds the WaveNets up with
+    torch.compile, which needs a C++ compiler.
     """
 
     phases: tuple[PhaseConfig, ...]
@@ -279,6 +280,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     average_decay: float = 0.999
     start_from: str = ""
+    start_parts: tuple[str, ...] = ()
     compile: bool = False
     log_every: int = 50
     validate_every: int = 1000

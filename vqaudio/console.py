@@ -58,12 +58,14 @@ def is_broken_pipe(error: BaseException | None) -> bool:
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
     """A table of an evaluation: a score a line, a group a column, the mean and half its 95 % interval."""
-    names = list(result.groups["all"])
-    lines = [" ".join([f"{'':<26}", *(f"{group[:20]:>20}" for group in result.groups)])]
-    for name in names:
-        means = [of[name] for of in result.groups.values()]
-        cells = [f"{mean.value:.5g} ±{(mean.high - mean.low) / 2:.2g}" for mean in means]
-        lines.append(" ".join([f"{name.replace('_', ' '):<26}", *(f"{cell:>20}" for cell in cells)]))
+    from vqaudio.report import figure_of
+
+    labels = {name: figure_of(name).label for name in result.groups["all"]}
+    width = max(map(len, labels.values()))
+    lines = [" ".join([f"{'':<{width}}", *(f"{group[:20]:>20}" for group in result.groups)])]
+    for name, label in labels.items():
+        cells = [figure_of(name).format_spread(of[name]) if name in of else "–" for of in result.groups.values()]
+        lines.append(" ".join([f"{label:<{width}}", *(f"{cell:>20}" for cell in cells)]))
     share = f"the largest share {100 * result.largest_code_share:.1f} %, {result.code_entropy_bits:.2f} bits of entropy"
     return [*lines, f"{result.codes_used} of {result.codebook_size} codes used, {share}"]
 
@@ -125,7 +127,7 @@ class Report:
             return items
         from rich.progress import track
 
-        return track(items, "packing", console=_error_console(), transient=True)
+        return track(items, "working", console=_error_console(), transient=True)
 
     def shows_bars(self) -> bool:
         """Says whether someone can see a bar."""

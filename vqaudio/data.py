@@ -23,7 +23,7 @@ from vqaudio.errors import DataError, SoundError
 from vqaudio.resample import StreamingResampler
 from vqaudio.soundfiles import SoundReader
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX_FILE = "index.json"
 SHARD_BYTES = 1 << 28
 LEVEL_JITTER_DB = 3.0  # crops are this much louder or softer at random, so that level errors do no harm
@@ -108,7 +108,8 @@ def prepare(
         DataError: when there is nothing to pack.
     """
     recordings = find_recordings(root)
-    speakers = sorted({recording.speaker for recording in recordings})
+    genders = {recording.speaker: recording.gender for recording in recordings}
+    speakers = sorted(genders)
     utterances: list[Utterance] = []
     failed: list[str] = []
     with atomic_folder(folder) as temporary:
@@ -133,7 +134,7 @@ def prepare(
         index = {
             "format_version": FORMAT_VERSION,
             "sample_rate_hz": sample_rate_hz,
-            "speakers": speakers,
+            "speakers": [[speaker, genders[speaker]] for speaker in speakers],
             "shards": writer.shards,
             "utterances": [list(asdict(utterance).values()) for utterance in utterances],
         }
@@ -158,7 +159,8 @@ class AudioShards:
         self.folder = folder
         try:
             self.sample_rate_hz: int = index["sample_rate_hz"]
-            self.speakers: tuple[str, ...] = tuple(index["speakers"])
+            self.speakers: tuple[str, ...] = tuple(str(name) for name, _ in index["speakers"])
+            self._genders: tuple[str, ...] = tuple(str(gender) for _, gender in index["speakers"])
             self.checksums: dict[str, str] = {shard["file"]: shard["sha256"] for shard in index["shards"]}
             self._utterances = [Utterance(*row) for row in index["utterances"]]
             self._shards = [self._map(folder / shard["file"], shard["samples"]) for shard in index["shards"]]
@@ -210,6 +212,17 @@ class AudioShards:
         """Hours of sound in the training or validation part."""
         samples = sum(u.length for u in self._utterances if u.validation == validation)
         return samples / self.sample_rate_hz / 3600
+
+    def speaker_facts(self) -> list[dict[str, Any]]:
+        """Name, gender ("F", "M" or "") and minutes in the training part of each speaker."""
+        samples = [0] * len(self.speakers)
+        for utterance in self._part(False):
+            samples[utterance.speaker] += utterance.length
+        known = zip(self.speakers, self._genders, samples, strict=True)
+        return [
+            {"name": name, "gender": gender, "minutes": round(count / self.sample_rate_hz / 60, 2)}
+            for name, gender, count in known
+        ]
 
     def batch(self, seed: int, step: int, rows: slice, batch_size: int, crop_samples: int) -> dict[str, Tensor]:
         """Rows ``rows`` of training batch number ``step``: random crops, each utterance as likely as it is long."""

@@ -1,146 +1,216 @@
-"""What a model is worth, measured over a corpus: rate from real bytes, likelihood, code usage, intelligibility.
+"""What a model is worth, measured over a corpus: rate from real bytes, likelihood, code usage, and scores of the sound.
 
 Likelihood is the bound of VQ-VAE, section 3.3: ``log p(x) >= log p(x | z_q) + log p(z)``, in bits a sample, with the
-prior over the tokens uniform and, where the model has one, learnt.
+prior over the tokens uniform and, where the model has one, learnt. The scores of the sound are :mod:`vqaudio.scores`.
 """
 
 import dataclasses
 import io
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio import audio
+from vqaudio import audio, scores
 from vqaudio.codec import Codec
 from vqaudio.container import Coder
 from vqaudio.corpora import Recording, find_recordings
-from vqaudio.errors import DataError
+from vqaudio.errors import ConfigError, DataError, VqaudioError
 from vqaudio.resample import resample
+from vqaudio.scores import Mean, Original, Scores, summary
 from vqaudio.soundfiles import SoundReader
 from vqaudio.stream import Stream
 from vqaudio.streaming import mixed
 
 Wave = npt.NDArray[np.float32]
-Scores = dict[str, float]
+Codes = npt.NDArray[np.int32]
 _BITS_PER_NAT = 1 / math.log(2)
-_RESAMPLES = 1000  # of the bootstrap
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean over utterances and its bootstrap 95 % interval; ``count`` utterances had the score."""
+class Plan:
+    """What to measure.
 
-    value: float
-    low: float
-    high: float
-    count: int
+    Attributes:
+        scores: names out of :data:`vqaudio.scores.SCORES`; None takes all whose packages are installed.
+        limit: of files of each group; 0 takes all.
+        seed: of the decoder's draws.
+        temperature: the decoder's; None is the model's own.
+    """
+
+    scores: tuple[str, ...] | None = None
+    limit: int = 0
+    seed: int = 0
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A file gone through the codec: its sound before and after, its codes ``[tokens]``, and its scores."""
+
+    name: str  # its path in the corpus
+    recording: Recording
+    original: Original
+    decoded: Wave
+    codes: Codes
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What remains of an :class:`Utterance` when its sound is gone."""
+
+    group: str
+    speaker: str
+    duration_s: float
+    transcript: str
+    scores: Scores
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What :func:`evaluate` found: means by group ("all" is all of them), and the codes of the whole pass.
 
-    ``utterances`` has the scores of each file. ``not_measured`` says, a line each, what was left out and why.
+    ``utterances`` has each file by its path in the corpus. ``failed`` has a line for each file that could not be
+    scored, ``not_measured`` one for each score that was left out for want of its package.
     """
 
     groups: dict[str, dict[str, Mean]]
-    utterances: dict[str, Scores]
+    utterances: dict[str, Scored]
     codes_used: int
     codebook_size: int
     largest_code_share: float
     code_entropy_bits: float
+    failed: tuple[str, ...]
     not_measured: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """All of it for JSON; null is a figure that could not be had."""
+        document: dict[str, Any] = strict(dataclasses.asdict(self))
+        return document
+
+
+def strict(value: Any) -> Any:
+    """``value`` with None for each number that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: strict(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate(
     codec: Codec,
     corpus: Path,
-    limit: int = 0,
-    seed: int = 0,
-    temperature: float | None = None,
-    progress: Callable[[Iterable["Item"]], Iterable["Item"]] = iter,
+    plan: Plan = Plan(),
+    progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
+    watch: Callable[[Utterance], None] = lambda utterance: None,
 ) -> Evaluation:
     """Codes and decodes the corpus' files (channels mixed to one) and scores what comes back.
 
     Args:
         codec: of the model.
-        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.corpora.find_recordings` reads. A file's group is
-            the first folder on its path.
-        limit: of files of each group; 0 takes all.
-        seed: of the decoder's draws.
-        temperature: the decoder's; the model's own where left out.
+        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.corpora.find_recordings` reads.
+        plan: what to measure.
         progress: may wrap the list of files to show how far it is.
+        watch: is shown every utterance with its sound, which is then forgotten.
 
     Raises:
-        DataError: there is no corpus, or nothing in it is long enough to be scored.
-        SoundError: a file cannot be read.
+        ConfigError: the plan names a score that is unknown or whose package is not installed.
+        DataError: there is no corpus, or none of its files can be scored.
+        ModelError: the codec cannot decode by itself.
     """
-    scorers, missing = _scorers()
-    found: dict[str, dict[str, Scores]] = defaultdict(dict)
+    names, not_measured = chosen_scores(plan.scores)
+    found: dict[str, list[Scored]] = defaultdict(list)
+    utterances: dict[str, Scored] = {}
+    failed = []
     counts = np.zeros(codec.config.quantizer.codebook_size, np.int64)
     foreign = np.zeros(1, np.int32)
-    for recording, group in progress(_chosen(corpus, limit)):
-        wave = _read(recording.path, codec.config.sample_rate_hz)
-        if len(wave) == 0:
+    for recording in progress(chosen_recordings(corpus, plan.limit)):
+        try:
+            original = read_original(recording, codec.config.sample_rate_hz)
+        except (VqaudioError, OSError) as error:
+            failed.append(str(error))
             continue
-        scores, foreign = _score(codec, wave, foreign, seed, temperature, scorers)
+        name = Path(os.path.relpath(recording.path, corpus)).as_posix()
+        utterance = _go_through(codec, name, recording, original, foreign, plan, names)
+        foreign = utterance.codes
         counts += np.bincount(foreign, minlength=len(counts))
-        found[group][str(recording.path)] = scores
+        duration_s = len(original.wave) / original.sample_rate_hz
+        of = Scored(recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores)
+        utterances[name] = of
+        found[recording.group].append(of)
+        watch(utterance)
     if not found:
-        raise DataError(f"{corpus}: holds nothing but empty sounds; give one with speech")
+        raise DataError(f"{corpus}: no file could be scored ({failed[0]}); give a corpus of speech")
     shares = counts[counts > 0] / counts.sum()
-    utterances = {path: scores for group in found.values() for path, scores in group.items()}
     return Evaluation(
-        groups={name: _means(list(of.values())) for name, of in (*found.items(), ("all", utterances))},
+        groups={group: summary([s.scores for s in of]) for group, of in (*found.items(), ("all", utterances.values()))},
         utterances=utterances,
         codes_used=len(shares),
         codebook_size=len(counts),
         largest_code_share=float(shares.max()),
         code_entropy_bits=float(-(shares * np.log2(shares)).sum()),
-        not_measured=missing,
+        failed=tuple(failed),
+        not_measured=not_measured,
     )
 
 
-Item = tuple[Recording, str]  # a file and its group
+def chosen_scores(wanted: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The scores to measure, of all or of those ``wanted``, and a line for each that is left out."""
+    if wanted is None:
+        absent = scores.missing(scores.SCORES)
+        return tuple(name for name in scores.SCORES if name not in absent), tuple(absent.values())
+    scores.check_names(wanted)
+    for line in scores.missing(wanted).values():
+        raise ConfigError(line)
+    return wanted, ()
 
 
-def _chosen(corpus: Path, limit: int) -> list[Item]:
-    chosen: dict[str, list[Item]] = defaultdict(list)
+def chosen_recordings(corpus: Path, limit: int) -> list[Recording]:
+    """The corpus' recordings, group by group; at most ``limit`` of each where that is not 0."""
+    groups: dict[str, list[Recording]] = defaultdict(list)
     for recording in find_recordings(corpus):
-        folders = recording.path.relative_to(corpus).parts[:-1]
-        group = folders[0] if folders else corpus.resolve().name
-        if not limit or len(chosen[group]) < limit:
-            chosen[group].append((recording, group))
-    return [pair for group in chosen.values() for pair in group]
+        if not limit or len(groups[recording.group]) < limit:
+            groups[recording.group].append(recording)
+    return [recording for group in groups.values() for recording in group]
 
 
-def _read(path: Path, sample_rate_hz: int) -> Wave:
-    with SoundReader(path) as sound:
-        return resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
+def read_original(recording: Recording, sample_rate_hz: int) -> Original:
+    """The recording's sound, its channels mixed to one.
+
+    Raises:
+        SoundError: the file cannot be read.
+        DataError: it holds no sound.
+    """
+    with SoundReader(recording.path) as sound:
+        wave = resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
+    if not len(wave):
+        raise DataError(f"{recording.path}: is empty; leave it out")
+    return Original(wave, sample_rate_hz, recording.transcript)
 
 
-# ------------------------------------------------------------------------------------------------------------- scores
+# ------------------------------------------------------------------------------------------------------ one utterance
 
 
-def _score(
-    codec: Codec, wave: Wave, foreign: npt.NDArray[np.int32], seed: int, temperature: float | None, scorers: "_Scorers"
-) -> tuple[Scores, npt.NDArray[np.int32]]:
-    """The scores of ``wave``, and its codes."""
-    stream = codec.encode(wave, codec.config.sample_rate_hz)
-    decoded = codec.decode(stream, seed, temperature)[0]
+def _go_through(
+    codec: Codec, name: str, recording: Recording, original: Original, foreign: Codes, plan: Plan, names: Iterable[str]
+) -> Utterance:
+    stream = codec.encode(original.wave, original.sample_rate_hz)
+    decoded = codec.decode(stream, plan.seed, plan.temperature)[0]
     packed = Stream(dataclasses.replace(stream.header, coder=Coder.PACKED), stream.codes)
     rates = {"bits_per_second": stream, "packed_bits_per_second": packed}
-    scores = {name: _bits_per_second(codec, of) for name, of in rates.items()}
-    scores |= likelihood(codec, wave, stream.codes[0], foreign)
-    for name, scorer in scorers.items():
-        scores[name] = scorer(wave, decoded, codec.config.sample_rate_hz)
-    return scores, stream.codes[0]
+    found = {rate: _bits_per_second(codec, of) for rate, of in rates.items()}
+    found |= likelihood(codec, original.wave, stream.codes[0], foreign)
+    found |= scores.score(original, decoded, names)
+    return Utterance(name, recording, original, decoded, stream.codes[0], found)
 
 
 def _bits_per_second(codec: Codec, stream: Stream) -> float:
@@ -151,9 +221,7 @@ def _bits_per_second(codec: Codec, stream: Stream) -> float:
 
 
 @torch.no_grad()
-def likelihood(
-    codec: Codec, wave: Wave, codes: npt.NDArray[np.int32], foreign: npt.NDArray[np.int32]
-) -> dict[str, float]:
+def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes) -> dict[str, float]:
     """The model's likelihood of ``wave[T]``, at normalised level and padded with silence to whole tokens, in bits.
 
     Args:
@@ -166,7 +234,7 @@ def likelihood(
     padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.hop_length - len(wave)))
     emphasised = model.emphasise(torch.from_numpy(padded)[None])
 
-    def decoder_bits(used: npt.NDArray[np.int32]) -> float:
+    def decoder_bits(used: Codes) -> float:
         features = model.features(torch.from_numpy(used.astype(np.int64))[None])
         return float(model.decoder_nll(features, emphasised, emphasised.shape[1])) * _BITS_PER_NAT
 
@@ -182,46 +250,3 @@ def likelihood(
         per_token = float(model.prior.nll(tokens).mean()) * _BITS_PER_NAT
         found |= {"bits_per_token": per_token, "bound_learnt_prior": bits + per_token / model.hop_length}
     return found
-
-
-_Scorers = dict[str, Callable[[Wave, Wave, int], float]]
-
-
-def _scorers() -> tuple[_Scorers, tuple[str, ...]]:
-    """Those whose packages are installed, and a line for each that is not."""
-    scorers: _Scorers = {}
-    missing = []
-    try:
-        from pystoi import stoi
-
-        scorers["stoi"] = lambda a, b, rate: float(stoi(a, b, rate))
-        scorers["estoi"] = lambda a, b, rate: float(stoi(a, b, rate, extended=True))
-    except ImportError:
-        missing.append("stoi and estoi are not measured: pip install 'vqaudio[evaluate]'")
-    try:
-        from pesq import PesqError, pesq
-
-        def pesq_nb(original: Wave, decoded: Wave, rate: int) -> float:
-            try:
-                return float(pesq(rate, original, decoded, "nb"))
-            except (PesqError, ValueError):  # no speech in one of the two, or a rate that it does not know
-                return math.nan
-
-        scorers["pesq_nb"] = pesq_nb
-    except ImportError:
-        missing.append("pesq is not measured: pip install 'vqaudio[evaluate]'")
-    return scorers, tuple(missing)
-
-
-def _means(scores: list[Scores]) -> dict[str, Mean]:
-    return {name: bootstrap_mean(np.array([s[name] for s in scores])) for name in scores[0]}
-
-
-def bootstrap_mean(values: npt.NDArray[np.float64]) -> Mean:
-    """The mean of those ``values[N]`` that are numbers, with its bootstrap 95 % interval (the same at each call)."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return Mean(math.nan, math.nan, math.nan, 0)
-    draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    return Mean(float(values.mean()), float(low), float(high), len(values))

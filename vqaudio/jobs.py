@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vqaudio.container import Coder, Header
     from vqaudio.soundfiles import SoundWriter
     from vqaudio.stream import Stream
-    from vqaudio.transcode import Coded
+    from vqaudio.transcode import Coded, OpenStream
+    from vqaudio.voices import Voice
 
 STANDARD = "-"  # standard input or output
 _SLOW_S = 3.0  # a warm-up that takes longer is compiling
@@ -52,7 +53,7 @@ def plan(inputs: list[str], output: str | None, suffix: str) -> list[Job]:
             raise typer.BadParameter(f"{output} is no folder: with several inputs -o takes a folder")
         output = os.path.join(output, "")
     jobs = [Job(source, _target(source, output, suffix)) for source in inputs]
-    _check_targets(jobs)
+    check_targets(jobs)
     return jobs
 
 
@@ -60,13 +61,14 @@ def _target(source: str, output: str | None, suffix: str) -> str:
     if source != STANDARD and not Path(source).name:
         raise typer.BadParameter(f"{source!r} names no file")
     if output is None:
-        return STANDARD if source == STANDARD else str(Path(source).with_suffix(suffix))
+        return STANDARD if source == STANDARD else str(Path(source).with_name(Path(source).stem + suffix))
     if output == STANDARD or not (output.endswith(os.sep) or os.path.isdir(output)):
         return output
     return os.path.join(output, ("stdin" if source == STANDARD else Path(source).stem) + suffix)
 
 
-def _check_targets(jobs: list[Job]) -> None:
+def check_targets(jobs: list[Job]) -> None:
+    """Raises ``typer.BadParameter`` where a result would overwrite another one or an input, or fill a terminal."""
     sources: dict[str, str] = {}
     for job in jobs:
         if job.target == STANDARD:
@@ -199,7 +201,15 @@ def read_prompt(codec: "Codec", path: str) -> "Stream":
         return codec.encode(mixed(sound), sound.sample_rate_hz)
 
 
-def write_sample(codec: "Codec", stream: "Stream", target: str, seed: int, force: bool, report: Report) -> None:
+def write_sample(
+    codec: "Codec",
+    stream: "Stream",
+    target: str,
+    seed: int,
+    force: bool,
+    voice: "str | Voice | None",
+    report: Report,
+) -> None:
     """Writes new speech as a sound file or, where ``target`` ends in .vqa, as a stream, and reports it."""
     rate_hz = codec.config.sample_rate_hz
     if Path(target).suffix.lower() == ".vqa":
@@ -207,7 +217,7 @@ def write_sample(codec: "Codec", stream: "Stream", target: str, seed: int, force
             stream.write(file, codec.block_coder(stream.header.coder))
     else:
         with _sound_output(target, force, rate_hz, 1) as writer:
-            writer.write(codec.decode(stream, seed))
+            writer.write(codec.decode(stream, seed, speaker=voice))
     duration_s = stream.header.shape[0] / rate_hz
     report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
 
@@ -261,8 +271,8 @@ class Codecs:
 class Wishes:
     """How the user wants streams decoded.
 
-    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz. What is not valid raises
-    ``typer.BadParameter``.
+    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz; ``voice_of`` says who
+    speaks for a codec. What is not valid raises ``typer.BadParameter``.
     """
 
     seed: int = 0
@@ -270,6 +280,7 @@ class Wishes:
     rate: str = "original"
     exact: bool = False
     force: bool = False
+    voice_of: "Callable[[Codec], str | Voice | None]" = lambda codec: None
 
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 < self.temperature < math.inf:
@@ -287,25 +298,35 @@ class Wishes:
 
 def decode_one(codec_of: "Callable[[Header], Codec]", job: Job, wishes: Wishes, report: Report) -> dict[str, Any]:
     """Decodes a stream, reports it and its damage, and returns its figures."""
-    from vqaudio.transcode import OpenStream, decode_file
+    from vqaudio.transcode import OpenStream
 
     with binary_input(job.source) as file:
         stream = OpenStream(file)
         codec = codec_of(stream.reader.header)
-        rate_hz = wishes.sample_rate_hz(codec)
-        started = time.perf_counter()
-        with report.progress(job.name) as progress:
-            coded = decode_file(
-                codec,
-                stream,
-                lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
-                wishes.seed,
-                wishes.temperature,
-                rate_hz,
-                wishes.exact,
-                progress,
-            )
-        seconds = time.perf_counter() - started
+        return decode_open(codec, stream, job, wishes, wishes.voice_of(codec), report)
+
+
+def decode_open(
+    codec: "Codec", stream: "OpenStream", job: Job, wishes: Wishes, voice: "str | Voice | None", report: Report
+) -> dict[str, Any]:
+    """As :func:`decode_one`, of a stream that is open, in ``voice``."""
+    from vqaudio.transcode import decode_file
+
+    rate_hz = wishes.sample_rate_hz(codec)
+    started = time.perf_counter()
+    with report.progress(job.name) as progress:
+        coded = decode_file(
+            codec,
+            stream,
+            lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
+            wishes.seed,
+            wishes.temperature,
+            rate_hz,
+            wishes.exact,
+            voice,
+            progress,
+        )
+    seconds = time.perf_counter() - started
     facts = _figures(coded, job, seconds) | {"damage": damage_facts(coded), "clipped_samples": coded.clipped}
     report.result(_line(facts), facts)
     report_damage(coded, job.name, report)

@@ -6,6 +6,7 @@ long it is. Decoding puts the conditioning stack's context around each block of 
 across blocks.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
 from vqaudio.stretches import Joiner, Layout, Stretch, cut, layout, speak
 
-BLOCK_TOKENS = 2048  # encoded at once: enough to keep a matrix product busy, and the tokens of one block of a stream
+BLOCK_TOKENS = 2048  # the tokens of one block of a stream
+_WINDOW_TOKENS = 1024  # encoded at once, a part of a block: enough to keep a product busy, small enough for the caches
 _EXACT_TOKENS = 256  # decoded at once: about a second, so that progress shows and Ctrl-C is soon heard
 _READ_FRAMES = 65536
 MUTE_RAMP_S = 0.005
@@ -128,11 +130,14 @@ def encode_blocks(model: AudioVQVAE, sound: Sound, gains: tuple[float, ...], tok
     context = model.encoder.context_tokens
     emphasised = _emphasised(model, sound, gains)
     hop = model.hop_length
-    windows = _windows(emphasised, sound.channels, BLOCK_TOKENS * hop, context * hop)
-    for first, window in zip(range(0, tokens, BLOCK_TOKENS), windows, strict=False):
-        # one channel at a time, so that its codes do not depend on how many there are
-        codes = np.stack([_encode_window(model, channel) for channel in window])
-        yield codes[:, context:][:, : min(BLOCK_TOKENS, tokens - first)]
+    windows = _windows(emphasised, sound.channels, _WINDOW_TOKENS * hop, context * hop)
+    for first in range(0, tokens, BLOCK_TOKENS):
+        size, parts = min(BLOCK_TOKENS, tokens - first), []
+        for window in itertools.islice(windows, -(-size // _WINDOW_TOKENS)):
+            # one channel at a time, so that its codes do not depend on how many there are
+            codes = np.stack([_encode_window(model, channel) for channel in window])
+            parts.append(codes[:, context:][:, :_WINDOW_TOKENS])
+        yield np.concatenate(parts, axis=1)[:, :size]
 
 
 @torch.inference_mode()

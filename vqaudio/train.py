@@ -164,7 +164,7 @@ class _Run:
         torch.manual_seed(config.train.seed)
         self.model = checkpoint.build(config.model).to(fabric.device)
         if config.train.start_from:
-            checkpoint.load_parts(self.model, Path(config.train.start_from))
+            checkpoint.load_parts(self.model, Path(config.train.start_from), config.train.start_parts)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         if config.train.compile:
             for network in (module for module in self.model.modules() if isinstance(module, WaveNet)):
@@ -337,6 +337,7 @@ class _Run:
             **asdict(self.state),
             "hours_of_sound": self.state.samples_seen / self.shards.sample_rate_hz / 3600,
             "data_sha256": self.shards.checksum,
+            **({"speakers": self.shards.speaker_facts()} if self.config.model.speakers else {}),
             "train": to_mapping(self.config.train),
         }
 

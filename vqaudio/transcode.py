@@ -15,6 +15,7 @@ from vqaudio.resample import resampled_length
 from vqaudio.soundfiles import SoundWriter
 from vqaudio.stream import Damage, damage_of
 from vqaudio.streaming import Sound, read_ranges
+from vqaudio.voices import Voice
 
 Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
 OpenWriter = Callable[[int, int], AbstractContextManager[SoundWriter]]  # of a sample rate and a number of channels
@@ -127,6 +128,7 @@ def decode_file(
     temperature: float | None = None,
     sample_rate_hz: int | None = None,
     exact: bool = False,
+    speaker: str | Voice | None = None,
     progress: Progress = _ignore,
 ) -> Coded:
     """Decodes ``stream`` into the sound file that ``open_writer`` opens, in memory that does not grow with its length.
@@ -137,7 +139,7 @@ def decode_file(
     header, lost_blocks = stream.reader.header, list[int]()
     codec.check(header)
     ranges = read_ranges(stream.reader, codec.block_coder(header.coder), lost_blocks)
-    blocks = codec.decode_blocks(header, ranges, seed, temperature, sample_rate_hz, exact)
+    blocks = codec.decode_blocks(header, ranges, seed, temperature, sample_rate_hz, exact, speaker)
     rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
     total, done = resampled_length(header.shape[0], header.sample_rate_hz, rate_hz), 0
     with open_writer(rate_hz, header.channels) as writer:

@@ -1,0 +1,76 @@
+"""The utterances that a report lets one hear, kept small: sounds as FLAC, pictures as PNG."""
+
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import soundfile
+
+from vqaudio.evaluate import Utterance, Wave
+from vqaudio.report.pictures import spectrogram, token_strip
+from vqaudio.scores import Scores
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A sound to hear and to see."""
+
+    label: str
+    flac: bytes
+    spectrogram: bytes
+
+
+@dataclass(frozen=True)
+class Case:
+    """One utterance: its sounds side by side, the tokens between them, and its figures."""
+
+    name: str
+    group: str
+    speaker: str
+    transcript: str
+    duration_s: float
+    exhibits: tuple[Exhibit, ...]
+    tokens: int
+    token_strip: bytes
+    scores: Scores
+
+
+@dataclass
+class Gallery:
+    """Takes the first ``count`` utterances of each group that :meth:`watch` is shown."""
+
+    count: int
+    cases: list[Case] = field(default_factory=list)
+    _taken: Counter[str] = field(default_factory=Counter)
+
+    def watch(self, utterance: Utterance) -> None:
+        """Keeps the utterance, if there is room for its group."""
+        recording = utterance.recording
+        if self._taken[recording.group] >= self.count:
+            return
+        self._taken[recording.group] += 1
+        rate_hz, wave = utterance.original.sample_rate_hz, utterance.original.wave
+        sounds = {"original": wave, "decoded": utterance.decoded}
+        self.cases.append(
+            Case(
+                name=utterance.name,
+                group=recording.group,
+                speaker=recording.speaker,
+                transcript=recording.transcript,
+                duration_s=len(wave) / rate_hz,
+                exhibits=tuple(
+                    Exhibit(label, flac(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
+                ),
+                tokens=len(utterance.codes),
+                token_strip=token_strip(utterance.codes),
+                scores=utterance.scores,
+            )
+        )
+
+
+def flac(wave: Wave, sample_rate_hz: int) -> bytes:
+    """``wave[T]`` as a FLAC file of 16 bits; what is beyond full scale is cut."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
