@@ -107,6 +107,29 @@ class SymbolStream:
         return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, self._sampler.rule)
 
 
+_COMPANY = 7  # streams from which on the kernel for many is the faster one, a register of it empty or not
+
+
+class _EachAlone:
+    """The kernel for many streams, where they are few: each goes by itself."""
+
+    def __init__(self, kernels: list[Kernel]) -> None:
+        self._kernels = kernels
+
+    def generate(
+        self, conditions: Floats, hop_length: int, uniforms: npt.NDArray[np.float64], rule: "Draw"
+    ) -> Integers:
+        """``conditions[frames, L, 2R, streams]`` and ``uniforms[T, streams]`` to symbols ``[T, streams]``."""
+        own = enumerate(self._kernels)
+        drawn = [k.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule) for n, k in own]
+        return np.stack(drawn, axis=-1)
+
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+        """``symbols[T, streams]`` to logits ``[T, K, streams]``."""
+        own = enumerate(self._kernels)
+        return np.stack([k.score(conditions[..., n], hop_length, symbols[:, n].copy()) for n, k in own], axis=-1)
+
+
 class SymbolStreams:
     """Streams side by side, each as a :class:`SymbolStream` of its own; together they cost a fraction of as many."""
 
@@ -165,8 +188,11 @@ class Sampler:
 
     def streams(self, count: int) -> SymbolStreams:
         """``count`` new streams side by side, each as :meth:`stream` gives it. Compiles likewise."""
-        from vqaudio.kernels import cpu_many
+        from vqaudio.kernels import cpu, cpu_many
 
+        if count < _COMPANY:
+            network = self._network(cpu.prepared)
+            return SymbolStreams(self, _EachAlone([cpu.Kernel(network, self._first_symbol) for _ in range(count)]))
         return SymbolStreams(self, cpu_many.Kernel(self._network(cpu_many.prepared), self._first_symbol, count))
 
     def _network(self, prepared: "Callable[[Weights], Network]") -> "Network":

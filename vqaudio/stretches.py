@@ -24,7 +24,7 @@ OVERLAP = 1536  # samples spoken beyond a stretch's end, for the splice
 STRETCH = 32000  # samples
 LEAST = 8000  # samples; in a shorter stretch the throw-away would cost more than company gains
 SIDE_BY_SIDE = 32  # stretches that are decoded together, all channels counted
-_GROUP = 16  # streams of one kernel; of fewer stretches each is spoken alone
+GROUP = 16  # streams of one kernel; of fewer stretches each is spoken alone
 _FEW, _LEAST_ALONE = 4, 16000  # channels and stretches of a short sound; samples in such a stretch
 _SPLICE = 80  # samples over which one stretch fades into the next
 
@@ -51,7 +51,7 @@ def layout(tokens: int, channels: int, hop_length: int) -> Layout:
     if tokens >= most * stretch:
         return Layout(stretch, most, *beyond)
     count = min(most, tokens // least)
-    if count * channels < _GROUP:
+    if count * channels < GROUP:
         few = max(1, min(_FEW // channels, tokens // least_alone))
         count = 1 << few.bit_length() - 1  # a power of two keeps as many cores equally busy
     return Layout(max(1, -(-tokens // count)), count, *beyond)
@@ -90,7 +90,7 @@ def speak(
     stretch.
     """
     jobs = list(zip(stretches, generators, strict=True))
-    count = len(jobs) if len(jobs) < _GROUP else max(2, -(-len(jobs) // _GROUP))
+    count = len(jobs) if len(jobs) < GROUP else max(2, -(-len(jobs) // GROUP))
     groups = [jobs[len(jobs) * i // count : len(jobs) * (i + 1) // count] for i in range(count)]
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         spoken = pool.map(lambda group: _speak_group(sampler, group, features), groups)
