@@ -343,10 +343,10 @@ def test_model_facts(tiny_model: Path, tiny_codec: Codec) -> None:
 def test_stream_facts(tiny_codec: Codec) -> None:
     wave = noise(1, channels=2)
     data = encoded(tiny_codec, wave)
-    facts = stream_facts(io.BytesIO(data))
+    facts = stream_facts(OpenStream(io.BytesIO(data)))
     assert facts.coded.bits_per_second == 8 * len(data)
     assert facts.codes_used == len(np.unique(tiny_codec.encode(wave, RATE).codes))
     assert 0 < facts.entropy_bits <= np.log2(facts.codes_used)
     assert facts.model is None
-    empty = stream_facts(io.BytesIO(encoded(tiny_codec, np.zeros((1, 0), np.float32))))
+    empty = stream_facts(OpenStream(io.BytesIO(encoded(tiny_codec, np.zeros((1, 0), np.float32)))))
     assert (empty.coded.bits_per_second, empty.codes_used, empty.entropy_bits) == (None, 0, 0)

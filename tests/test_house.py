@@ -22,20 +22,33 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "vqaudio"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "output", "strict", "config", "entropy", "container", "stream"),
+    ("errors", "output", "strict", "settings", "image_config", "config", "entropy", "container", "stream"),
     ("audio", "soundfiles", "resample", "image", "perturb", "quantize", "scores"),
-    ("wavenet", "pixelcnn", "prior", "autoencoder"),
-    ("kernels", "checkpoint", "corpora", "data"),
-    ("sample", "journal", "train"),
-    ("stretches", "streaming", "voices", "codec", "generate", "evaluate", "report", "transcode"),
-    ("console", "jobs", "conversion", "judging", "cli"),
+    ("wavenet", "pixelcnn", "prior", "logistic", "autoencoder", "image_autoencoder"),
+    ("kernels", "checkpoint", "corpora", "data", "image_corpora", "image_data"),
+    ("sample", "image_sample", "journal", "train"),
+    (
+        "stretches",
+        "streaming",
+        "voices",
+        "codec",
+        "generate",
+        "evaluate",
+        "report",
+        "transcode",
+        "image_codec",
+        "models",
+        "image_generate",
+        "image_evaluate",
+    ),
+    ("console", "places", "image_jobs", "jobs", "conversion", "judging", "cli"),
     ("__main__",),
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor
 GROUND_FLOOR_ONLY = {"kernels"}  # arrays in, arrays out
-KERNEL_CALLERS = {"sample", "codec"}  # and those only inside functions
+KERNEL_CALLERS = {"sample", "codec", "image_sample"}  # and those only inside functions
 FREE_OF_TORCH = {*FLOORS[0]}
-PRINTERS = {"console", "jobs", "conversion", "cli"}  # the command line: may use the standard streams
+PRINTERS = {"console", "places", "jobs", "conversion", "cli"}  # the command line: may use the standard streams
 EXITERS = {"cli", "__main__"}
 LIGHT = ("vqaudio", "vqaudio.stream", "vqaudio.entropy", "vqaudio.cli")  # importing these loads nothing heavy
 HEAVY = ("torch", "torchaudio", "numba", "librosa", "lightning_fabric")

@@ -1,7 +1,7 @@
 """vqaudio: a VQ-VAE speech codec with a WaveNet decoder and a learnt prior.
 
-The public face is here: :func:`load` gives a :class:`Codec`, a codec makes and reads a :class:`Stream`, and whatever a
-user can cause to go wrong is a :class:`VqaudioError`::
+The public face is here: :func:`load` gives a :class:`Codec` (of pictures an :class:`ImageCodec`), a codec makes and
+reads a :class:`Stream`, and whatever a user can cause to go wrong is a :class:`VqaudioError`::
 
     codec = vqaudio.load("speech")
     stream = codec.encode(wave, sample_rate_hz)
@@ -15,19 +15,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vqaudio.codec import Codec, load
     from vqaudio.errors import VqaudioError
-    from vqaudio.stream import Stream
+    from vqaudio.models import Codec, ImageCodec, Stream, load
 
 __version__ = "0.1.0"
 
-__all__ = ["Codec", "Stream", "VqaudioError", "__version__", "load"]
+__all__ = ["Codec", "ImageCodec", "Stream", "VqaudioError", "__version__", "load"]
 
 _HOME = {
-    "Codec": "vqaudio.codec",
-    "Stream": "vqaudio.codec",  # not stream's own: the codec knows the models that streams need
+    "Codec": "vqaudio.models",
+    "ImageCodec": "vqaudio.models",
+    "Stream": "vqaudio.models",  # not stream's own: the codecs know the models that streams need
     "VqaudioError": "vqaudio.errors",
-    "load": "vqaudio.codec",
+    "load": "vqaudio.models",
 }
 
 

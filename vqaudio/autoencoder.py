@@ -35,10 +35,13 @@ class Loss(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A look at a batch without learning: mean ``metrics`` and the ``codes`` used, for counts over a whole pass."""
+    """A look at a batch without learning: mean ``metrics`` and the ``codes`` used, for counts over a whole pass.
+
+    ``codes`` is None where the model has none.
+    """
 
     metrics: dict[str, Tensor]
-    codes: Tensor
+    codes: Tensor | None
 
 
 class Trainable(Protocol):

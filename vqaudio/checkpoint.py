@@ -19,16 +19,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vqaudio.autoencoder import AudioVQVAE
-from vqaudio.config import AudioVQVAEConfig, model_from_mapping, model_to_mapping
+from vqaudio.config import AudioVQVAEConfig, ModelConfig, model_from_mapping, model_to_mapping
 from vqaudio.errors import ConfigError, ModelError
+from vqaudio.image_autoencoder import ImageVAE, ImageVQVAE
+from vqaudio.image_config import ImageVQVAEConfig
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
 
 
-def build(config: AudioVQVAEConfig) -> AudioVQVAE:
+Model = AudioVQVAE | ImageVQVAE | ImageVAE
+
+
+def build(config: ModelConfig) -> Model:
     """A model of the configuration's kind with fresh weights."""
-    return AudioVQVAE(config)
+    if isinstance(config, AudioVQVAEConfig):
+        return AudioVQVAE(config)
+    return ImageVQVAE(config) if isinstance(config, ImageVQVAEConfig) else ImageVAE(config)
 
 
 @contextlib.contextmanager
@@ -52,7 +59,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def save_model(
     folder: Path,
-    config: AudioVQVAEConfig,
+    config: ModelConfig,
     state: Mapping[str, Tensor],
     facts: Mapping[str, Any],
     training: Mapping[str, Tensor] | None = None,
@@ -97,7 +104,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     return document
 
 
-def read_config(folder: Path) -> AudioVQVAEConfig:
+def read_config(folder: Path) -> ModelConfig:
     """The configuration of the model in ``folder``.
 
     Raises:
@@ -154,7 +161,7 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def load_model(folder: Path) -> AudioVQVAE:
+def load_model(folder: Path) -> Model:
     """The model in ``folder``, in evaluation mode and float32.
 
     Raises:
@@ -170,7 +177,7 @@ def load_model(folder: Path) -> AudioVQVAE:
     return model.eval()
 
 
-def load_parts(model: AudioVQVAE, folder: Path, parts: tuple[str, ...] = ()) -> None:
+def load_parts(model: Model, folder: Path, parts: tuple[str, ...] = ()) -> None:
     """Puts the weights of the model in ``folder`` into ``model``: of ``parts`` (top-level modules), or all it has.
 
     Raises:

@@ -32,25 +32,23 @@ from vqaudio.console import (
 )
 from vqaudio.conversion import Voices, convert_one, plan_conversions
 from vqaudio.errors import DataError, ModelError
+from vqaudio.image_jobs import evaluate_images, picture_stream_facts, sample_pictures
 from vqaudio.jobs import (
-    STANDARD,
     Codecs,
-    Job,
+    Encoders,
     Wishes,
-    announced_compiling,
-    binary_input,
+    codes_sounds,
     damage_facts,
     decode_one,
     encode_one,
     load_ready,
-    make_folders,
-    plan,
     read_prompt,
     report_damage,
     report_for,
     sample_targets,
     write_sample,
 )
+from vqaudio.places import STANDARD, Job, binary_input, decoded_suffix, make_folders, plan
 
 app = typer.Typer(
     help="A speech codec: a VQ-VAE whose tokens take 2 to 3 kb/s, and a WaveNet that speaks them.",
@@ -108,7 +106,10 @@ OutputOption = Annotated[
 def encode(
     inputs: InputsArgument,
     output: OutputOption = None,
-    model: ModelOption = "speech",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="M", help="A bundled model's name or a folder: by default speech, or images."),
+    ] = None,
     coder: Annotated[
         CoderWord | None,
         typer.Option("--coder", help="How the tokens are written: by default with the prior where the model has one."),
@@ -118,20 +119,14 @@ def encode(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Sound files to .vqa streams. Any format that libsndfile reads, any sample rate, any number of channels."""
-    jobs = plan(inputs, output, ".vqa")
+    """Sounds and pictures to .vqa streams: what libsndfile reads, at any rate, with any channels; what Pillow reads."""
+    jobs = plan(inputs, output, lambda source: ".vqa")
     report = report_for(jobs, quiet, as_json)
-    from vqaudio.codec import load
-    from vqaudio.container import Coder
-
-    codec = load(model, device)
-    wanted = Coder[coder.name.upper()] if coder else codec.default_coder()
-    with announced_compiling(report):
-        codec.warm_coder(wanted)
+    encoders = Encoders(model, device, coder, report)
     make_folders(jobs, output)
     for job in jobs:
         with report.guard(job.name):
-            encode_one(codec, job, wanted, force, report)
+            encoders.encode(job, force)
     report.finish()
 
 
@@ -163,10 +158,13 @@ def decode(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Streams (.vqa) to sound files; OUT's suffix names the format, by default WAV of 16 bits."""
+    """Streams (.vqa) to sounds and pictures; OUT's suffix names the format, by default WAV of 16 bits, or PNG.
+
+    Seed, temperature, rate, exact and speaker are for sounds.
+    """
     voices = Voices()
     wishes = Wishes(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
-    jobs = plan(inputs, output, ".wav")
+    jobs = plan(inputs, output, decoded_suffix)
     report = report_for(jobs, quiet, as_json)
     codecs = Codecs(model, device, report)
     make_folders(jobs, output)
@@ -227,7 +225,8 @@ def sample(
             "-o",
             "--output",
             metavar="OUT",
-            help="A sound file or a stream (.vqa); with --count a folder. By default sample.wav or the folder samples.",
+            help="A sound file or a stream (.vqa); with --count a folder. By default sample.wav or the folder samples; "
+            "sample.png for pictures, which with --count lie side by side in one file.",
         ),
     ] = None,
     model: ModelOption = "speech",
@@ -240,12 +239,24 @@ def sample(
         str | None, typer.Option("--prompt", metavar="FILE", help="A sound file or stream to go on from.")
     ] = None,
     speaker: SpeakerOption = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="CLASS", help="The class of the pictures, for a model that knows some."),
+    ] = None,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """New speech from the model's prior over its tokens."""
+    """New speech, or new pictures, from the model's prior over its tokens."""
+    if not codes_sounds(model):
+        report = report_for([Job(model, output or "sample.png")], quiet, as_json)
+        from vqaudio.image_codec import load_images
+
+        images = load_images(model, device)
+        sample_pictures(images, output, count, seed, temperature, top_p, label, force, report)
+        report.finish()
+        return
     targets = sample_targets(output, count)
     report = Report(quiet, as_json)
     codec = load_ready(model, device, report)
@@ -269,13 +280,19 @@ def sample(
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model's name or a folder.")],
     data: Annotated[
-        Path, typer.Option("--data", metavar="CORPUS", help="A folder of sound files, or one with manifest.tsv.")
+        Path,
+        typer.Option(
+            "--data",
+            metavar="CORPUS",
+            help="A folder of sound files, or one with manifest.tsv; for models of pictures, what prepare takes.",
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON.")
     ] = None,
     page: Annotated[
-        Path | None, typer.Option("--report", metavar="FOLDER", help="Write a page to listen to, index.html, there.")
+        Path | None,
+        typer.Option("--report", metavar="FOLDER", help="Write a page to listen to (index.html), or pictures, there."),
     ] = None,
     listen: Annotated[
         int, typer.Option("--listen", min=0, metavar="N", help="Utterances of each group that the page plays.")
@@ -299,8 +316,15 @@ def evaluate(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, words, voice, quality."""
+    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, words, voice, quality.
+
+    Of a model of pictures, --report gets pictures of what comes back and of new ones.
+    """
     report = Report(quiet)
+    if not codes_sounds(model):
+        evaluate_images(model, data, output, limit, page, device, force, report)
+        report.finish()
+        return
     from vqaudio.evaluate import Plan
     from vqaudio.judging import Wanted, evaluate_sound
 
@@ -339,10 +363,14 @@ def _as_lines(facts: dict[str, Any]) -> str:
 
 
 def _stream_facts(source: str, report: Report) -> dict[str, Any]:
-    from vqaudio.transcode import stream_facts
+    from vqaudio.container import Modality
+    from vqaudio.transcode import OpenStream, stream_facts
 
     with binary_input(source) as file:
-        facts = stream_facts(file)
+        stream = OpenStream(file)
+        if stream.reader.header.modality is Modality.IMAGE:
+            return picture_stream_facts(stream, source, report)
+        facts = stream_facts(stream)
     coded, header = facts.coded, facts.coded.header
     report_damage(coded, source, report)
     return {
@@ -368,13 +396,14 @@ def _stream_facts(source: str, report: Report) -> dict[str, Any]:
 
 
 def _model_facts(model: str) -> dict[str, Any]:
-    from vqaudio.codec import model_facts, model_folder
+    from vqaudio.codec import model_folder
+    from vqaudio.models import facts_of
 
     try:
         folder = model_folder(model)
     except ModelError as error:
         raise ModelError(f"{error}, or the path of a stream that exists") from None
-    return asdict(model_facts(folder))
+    return asdict(facts_of(folder))
 
 
 @app.command()
@@ -396,8 +425,12 @@ def models(
         return
     print(f"{'name':<12} {'Hz':>7} {'tokens/s':>9} {'codes':>6} {'kb/s':>6} {'parameters':>11} {'MB':>6}  speakers")
     for facts in found:
-        code = f"{facts['tokens_per_second']:>9.1f} {facts['codebook_size']:>6} {facts['bits_per_second'] / 1000:>6.2f}"
         size = f"{facts['parameters']:>11} {facts['size_bytes'] / 1e6:>6.1f}"
+        if "tile" in facts:
+            what = f"pictures: {facts['bits_per_pixel']:.2f} bits a pixel in tiles of {facts['tile']} x {facts['tile']}"
+            print(f"{facts['name']:<12} {'-':>7} {'-':>9} {facts['codebook_size']:>6} {'-':>6} {size}  {what}")
+            continue
+        code = f"{facts['tokens_per_second']:>9.1f} {facts['codebook_size']:>6} {facts['bits_per_second'] / 1000:>6.2f}"
         print(f"{facts['name']:<12} {facts['sample_rate_hz']:>7} {code} {size}  {len(facts['speakers']) or 'any'}")
 
 
@@ -430,7 +463,11 @@ def _list_speakers(facts: dict[str, Any], as_json: bool) -> None:
 @app.command()
 def prepare(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A folder of sound files, or a corpus as published.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of sounds or of pictures, a corpus as published, CIFAR-10's binary archive, or an .npz.",
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="SHARDS", help="The folder of shards to make.")],
     sample_rate_hz: Annotated[
@@ -439,19 +476,27 @@ def prepare(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Packs a corpus of speech for training. The speaker is a sub-folder's name, or a column of manifest.tsv."""
+    """Packs speech or pictures for training. Speaker, or class, is a sub-folder's name, or a column of manifest.tsv."""
     from vqaudio.data import INDEX_FILE
     from vqaudio.data import prepare as pack
+    from vqaudio.image_corpora import holds_pictures
+    from vqaudio.image_data import prepare_pictures
 
     if output.exists() and not force:
         raise DataError(f"{output} exists; use --force to overwrite it")
     if output.exists() and not (output / INDEX_FILE).is_file():  # the whole folder would go
         raise DataError(f"{output} is no folder of shards, and is not replaced; give another")
     report = Report(quiet)
-    done = pack(source, output, sample_rate_hz, progress=report.tracked)
-    for failure in done.failed:
+    if holds_pictures(source):
+        packed = prepare_pictures(source, output, progress=report.tracked)
+        failed, line = packed.failed, f"{output}: {packed.pictures} pictures, {packed.classes} classes"
+    else:
+        done = pack(source, output, sample_rate_hz, progress=report.tracked)
+        failed = done.failed
+        line = f"{output}: {done.utterances} utterances, {done.speakers} speakers, {done.hours:.2f} hours"
+    for failure in failed:
         report.failure("", failure)
-    report.result(f"{output}: {done.utterances} utterances, {done.speakers} speakers, {done.hours:.2f} hours", {})
+    report.result(line, {})
     report.finish()
 
 
@@ -472,12 +517,12 @@ def train(
     from vqaudio.config import load_run
 
     settings = load_run(config, tuple(changes or ()))
-    from vqaudio.data import AudioShards
+    from vqaudio.image_data import open_shards
     from vqaudio.train import train as run
 
     report = Report(quiet)
     with progress_bar() if report.shows_bars() else nullcontext() as bar:
-        finished = run(settings, AudioShards(data), output, resume, device, TrainingView(report, bar))
+        finished = run(settings, open_shards(data, settings.model), output, resume, device, TrainingView(report, bar))
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
         print(finished)
 

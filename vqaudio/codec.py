@@ -88,20 +88,27 @@ def choose_device(device: str) -> torch.device:
 
 
 def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
-    """The codec of a bundled model, by name, or of a model's folder.
+    """The codec of a bundled model of sounds, by name, or of such a model's folder.
 
     Args:
         model: a name out of :func:`bundled`, or a folder as :func:`vqaudio.checkpoint.save_model` writes it.
         device: where the convolutions run: "auto", "cpu" or "cuda". The WaveNet always draws on the processor.
 
     Raises:
-        ModelError: there is no such model, or it is damaged.
+        ModelError: there is no such model, it is damaged, or it is one of pictures.
         ConfigError: there is no such device.
     """
     folder = model_folder(model)
-    codec = Codec(checkpoint.load_model(folder).to(choose_device(device)), checkpoint.fingerprint(folder))
+    loaded = checkpoint.load_model(folder)
+    if not isinstance(loaded, AudioVQVAE):
+        raise _not_of_sounds(model)
+    codec = Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
     _loaded.add(codec)
     return codec
+
+
+def _not_of_sounds(model: str | Path) -> ModelError:
+    return ModelError(f"{model}: is a model of pictures; give one of sounds")
 
 
 def find_coder(header: Header) -> BlockCoder | None:
@@ -109,7 +116,8 @@ def find_coder(header: Header) -> BlockCoder | None:
     if header.coder is Coder.PACKED:
         return PackedCoder(header.codebook_size)
     codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
-    if codec is None and (name := find_bundled(header.model_sha256)):
+    sound = header.modality is Modality.AUDIO
+    if codec is None and sound and (name := find_bundled(header.model_sha256)):
         codec = load(name, "cpu")
     return codec.block_coder(header.coder) if codec else None
 
@@ -140,9 +148,11 @@ def model_facts(folder: Path) -> ModelFacts:
     """What is known of the model in ``folder``; the weights are not loaded.
 
     Raises:
-        ModelError: it is no model, or a damaged one.
+        ModelError: it is no model of sounds, or a damaged one.
     """
     config = checkpoint.read_config(folder)
+    if not isinstance(config, AudioVQVAEConfig):
+        raise _not_of_sounds(folder)
     with torch.device("meta"):
         model = checkpoint.build(config)
     tokens_per_second = config.sample_rate_hz / config.encoder.hop_length

@@ -5,7 +5,6 @@ class paths and nothing is executed: an unknown key, a wrong type or a bad value
 :class:`~vqaudio.errors.ConfigError` that names the field, the value and the remedy.
 """
 
-import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,43 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.errors import ConfigError
+from vqaudio.image_config import ImageVAEConfig, ImageVQVAEConfig
+from vqaudio.settings import QuantizerConfig as QuantizerConfig
+from vqaudio.settings import positive as _positive
+from vqaudio.settings import require as _require
 from vqaudio.strict import from_mapping, read_toml, to_mapping
-
-
-def _require(condition: bool, name: str, value: object, remedy: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name} = {value!r} is not valid: {remedy}")
-
-
-def _positive(name: str, value: int | float) -> None:
-    _require(value > 0 and math.isfinite(value), name, value, "give a number above 0")
-
-
-@dataclass(frozen=True)
-class QuantizerConfig:
-    """The codebook (VQ-VAE, section 3.1-3.2 and appendix A.1).
-
-    ``codebook_size`` is K, ``code_dim`` is D. ``commitment`` is the paper's beta. ``update`` is "ema" (appendix A.1) or
-    "gradient" (the second term of equation 3). A code whose running share of the tokens falls below
-    ``restart_share / K`` is moved onto a fresh encoder output, at most once in ``restart_every`` training steps.
-    """
-
-    codebook_size: int = 512
-    code_dim: int = 64
-    commitment: float = 0.25
-    update: str = "ema"
-    ema_decay: float = 0.99
-    restart_share: float = 0.1
-    restart_every: int = 20
-
-    def __post_init__(self) -> None:
-        _require(2 <= self.codebook_size <= 65536, "codebook_size", self.codebook_size, "give 2 to 65536 codes")
-        _positive("code_dim", self.code_dim)
-        _positive("commitment", self.commitment)
-        _require(self.update in ("ema", "gradient"), "update", self.update, 'give "ema" or "gradient"')
-        _require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number between 0 and 1")
-        _require(0 <= self.restart_share < 1, "restart_share", self.restart_share, "give 0 (never) up to 1")
-        _require(self.restart_every >= 1, "restart_every", self.restart_every, "give a number of steps, 1 or more")
 
 
 @dataclass(frozen=True)
@@ -240,7 +207,7 @@ class PhaseConfig:
     ``train`` lists the parts (top-level modules) that learn; the others are frozen, batch statistics included.
     ``objective`` weighs the model's loss terms; a term of weight 0 (or left out) is not computed. The learning rate
     rises linearly over ``warmup_steps``, stays, and falls linearly to ``final_share`` of itself over the last
-    ``decay_steps``.
+    ``decay_steps``. ``crop_samples`` is for sounds; pictures come in the model's tiles.
     """
 
     name: str
@@ -306,21 +273,24 @@ class TrainConfig:
         _require(len(set(names)) == len(names), "phases", names, "give each phase its own name")
 
 
-MODEL_KINDS: dict[str, type[AudioVQVAEConfig]] = {AudioVQVAEConfig.kind: AudioVQVAEConfig}
+ModelConfig = AudioVQVAEConfig | ImageVQVAEConfig | ImageVAEConfig
+MODEL_KINDS: dict[str, type[ModelConfig]] = {
+    kind.kind: kind for kind in (AudioVQVAEConfig, ImageVQVAEConfig, ImageVAEConfig)
+}
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """A whole training run: a model and how it is trained."""
 
-    model: AudioVQVAEConfig
+    model: ModelConfig
     train: TrainConfig
 
 
 # ------------------------------------------------------------------------------------------------ reading and writing
 
 
-def model_from_mapping(mapping: Any, where: str = "model") -> AudioVQVAEConfig:
+def model_from_mapping(mapping: Any, where: str = "model") -> ModelConfig:
     """Reads a model's table; its ``kind`` key says which class it is."""
     if not isinstance(mapping, Mapping) or "kind" not in mapping:
         raise ConfigError(f"{where}.kind is missing: give one of {', '.join(MODEL_KINDS)}")
@@ -330,7 +300,7 @@ def model_from_mapping(mapping: Any, where: str = "model") -> AudioVQVAEConfig:
     return from_mapping(MODEL_KINDS[kind], {key: value for key, value in mapping.items() if key != "kind"}, where)
 
 
-def model_to_mapping(config: AudioVQVAEConfig) -> dict[str, Any]:
+def model_to_mapping(config: ModelConfig) -> dict[str, Any]:
     """The table of a model, ``kind`` included."""
     return {"kind": config.kind, **to_mapping(config)}
 

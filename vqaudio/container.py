@@ -42,6 +42,7 @@ MAX_LENGTH = 2**48 - 1  # of one axis of the original
 
 _FIXED = struct.Struct("<4sB32sBBBIHHH")
 _CRC = struct.Struct("<I")
+HEAD_BYTES = struct.calcsize("<4sB32sB")  # of a stream, up to its modality
 _U24, _U48 = 3, 6  # bytes
 _BLOCK_HEAD = len(SYNC) + 2 * _U24
 _MAX_HEADER = _FIXED.size + (3 + 2) * _U48 + 4 * MAX_CHANNELS + _CRC.size
@@ -239,6 +240,12 @@ def _repaired(data: bytes) -> bytes | None:
             found.append(bytes(trial))
         trial[bit // 8] ^= 1 << bit % 8
     return found[0] if len(found) == 1 else None
+
+
+def modality_of(head: bytes) -> Modality | None:
+    """Return the modality of the stream that begins with ``head`` (:data:`HEAD_BYTES` of it), or None if none does."""
+    whole = len(head) >= HEAD_BYTES and head[: len(MAGIC)] == MAGIC
+    return Modality(head[HEAD_BYTES - 1]) if whole and head[HEAD_BYTES - 1] in set(Modality) else None
 
 
 class StreamWriter:

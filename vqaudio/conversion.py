@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ import typer
 
 from vqaudio.console import Report
 from vqaudio.errors import SoundError
-from vqaudio.jobs import STANDARD, Job, Wishes, check_targets, decode_open, plan
+from vqaudio.jobs import Wishes, decode_open
+from vqaudio.places import STANDARD, Job, check_targets, plan
 
 if TYPE_CHECKING:
     from vqaudio.codec import Codec
@@ -69,12 +71,17 @@ def plan_conversions(inputs: list[str], speakers: list[str], output: str | None)
     if several and (output == STANDARD or (output is None and STANDARD in inputs)):
         raise typer.BadParameter("several speakers do not fit into standard output: give a folder with -o")
     folder = os.path.join(output, "") if several and output is not None else output
-    jobs = {speaker: plan(inputs, folder, f"-{Path(speaker).stem}.wav") for speaker in speakers}
+    jobs = {speaker: plan(inputs, folder, _ending(speaker)) for speaker in speakers}
     check_targets([job for row in jobs.values() for job in row])
     return [
         Conversion(source, tuple((speaker, row[place].target) for speaker, row in jobs.items()))
         for place, source in enumerate(inputs)
     ]
+
+
+def _ending(speaker: str) -> Callable[[str], str]:
+    ending = f"-{Path(speaker).stem}.wav"
+    return lambda source: ending
 
 
 def convert_one(codec: "Codec", conversion: Conversion, wishes: Wishes, voices: Voices, report: Report) -> None:

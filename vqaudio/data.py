@@ -43,7 +43,7 @@ class Utterance:
     validation: bool
 
 
-def _is_validation(name: str, share: float) -> bool:
+def is_validation(name: str, share: float) -> bool:
     """A pure function of the file's name, so that a corpus splits alike wherever it is packed."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") < share * 2**32
 
@@ -125,7 +125,7 @@ def prepare(
                 continue
             shard, offset = writer.append(wave)
             name = os.path.relpath(recording.path, root)
-            held_out = _is_validation(name, validation_share)
+            held_out = is_validation(name, validation_share)
             speaker = speakers.index(recording.speaker)
             utterances.append(Utterance(shard, offset, len(wave), speaker, gain, held_out))
         writer.flush()
@@ -146,6 +146,19 @@ def prepare(
 # -------------------------------------------------------------------------------------------------------- batches
 
 
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a shard folder; ``DataError`` where it has none of this format."""
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{folder}: has no {INDEX_FILE}; run 'vqaudio prepare SOURCE -o {folder}' first") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); prepare the corpus anew") from None
+    if not isinstance(index, dict) or index.get("format_version") != FORMAT_VERSION:
+        raise DataError(f"{folder}: is not of shard format {FORMAT_VERSION}; prepare the corpus anew")
+    return index
+
+
 class AudioShards:
     """A shard folder, memory-mapped. Batches: ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64."""
 
@@ -155,7 +168,7 @@ class AudioShards:
         Raises:
             DataError: when the folder is not one of shards, or a shard is missing or cut.
         """
-        index = self._read_index(folder)
+        index = read_index(folder)
         self.folder = folder
         try:
             self.sample_rate_hz: int = index["sample_rate_hz"]
@@ -173,18 +186,6 @@ class AudioShards:
     def _holds(self, utterance: Utterance) -> bool:
         end = utterance.offset + utterance.length
         return min(utterance.shard, utterance.offset) >= 0 and 0 < end <= len(self._shards[utterance.shard])
-
-    @staticmethod
-    def _read_index(folder: Path) -> dict[str, Any]:
-        try:
-            index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"{folder}: has no {INDEX_FILE}; run 'vqaudio prepare SOURCE -o {folder}' first") from None
-        except (OSError, ValueError) as error:
-            raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); prepare the corpus anew") from None
-        if not isinstance(index, dict) or index.get("format_version") != FORMAT_VERSION:
-            raise DataError(f"{folder}: is not of shard format {FORMAT_VERSION}; prepare the corpus anew")
-        return index
 
     @staticmethod
     def _map(path: Path, samples: int) -> np.ndarray:
@@ -223,6 +224,15 @@ class AudioShards:
             {"name": name, "gender": gender, "minutes": round(count / self.sample_rate_hz / 60, 2)}
             for name, gender, count in known
         ]
+
+    @staticmethod
+    def row_samples(crop_samples: int) -> int:
+        """What a row of a batch counts for in a run's samples seen."""
+        return crop_samples
+
+    def seen(self, samples: int) -> dict[str, float]:
+        """How much of the data so many samples are, for a run's facts."""
+        return {"hours_of_sound": samples / self.sample_rate_hz / 3600}
 
     def batch(self, seed: int, step: int, rows: slice, batch_size: int, crop_samples: int) -> dict[str, Tensor]:
         """Rows ``rows`` of training batch number ``step``: random crops, each utterance as likely as it is long."""

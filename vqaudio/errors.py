@@ -17,6 +17,10 @@ class SoundError(VqaudioError):
     """A sound file cannot be read, written or coded."""
 
 
+class PictureError(VqaudioError):
+    """A picture file cannot be read, written or coded."""
+
+
 class ContainerError(VqaudioError):
     """A .vqa stream is not one, is refused, or is damaged beyond use."""
 

@@ -1,92 +1,31 @@
 """One file of the many that a command is given: which result it becomes, and the work from one to the other."""
 
 import math
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vqaudio.console import Report
 from vqaudio.errors import ModelError, SoundError
+from vqaudio.image_jobs import decode_picture, encode_picture
+from vqaudio.places import STANDARD, Job, announced_compiling, binary_input, binary_output, is_picture
 
 if TYPE_CHECKING:
     from vqaudio.codec import Codec
     from vqaudio.container import Coder, Header
+    from vqaudio.image_codec import ImageCodec
     from vqaudio.soundfiles import SoundWriter
     from vqaudio.stream import Stream
     from vqaudio.transcode import Coded, OpenStream
     from vqaudio.voices import Voice
 
-STANDARD = "-"  # standard input or output
-_SLOW_S = 3.0  # a warm-up that takes longer is compiling
 _MOST_DAMAGE_LINES = 10  # a file
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input and where its result goes; either may be :data:`STANDARD`."""
-
-    source: str
-    target: str
-
-    @property
-    def name(self) -> str:
-        """The input, as messages call it."""
-        return "standard input" if self.source == STANDARD else self.source
-
-
-def plan(inputs: list[str], output: str | None, suffix: str) -> list[Job]:
-    """Which result goes where. Raises ``typer.BadParameter`` where that is not clear or makes no sense."""
-    if inputs.count(STANDARD) > 1:
-        raise typer.BadParameter("standard input (-) can be read only once")
-    if len(inputs) > 1 and output is not None:
-        if output == STANDARD:
-            raise typer.BadParameter("several inputs do not fit into standard output: give a folder with -o")
-        if os.path.exists(output) and not os.path.isdir(output):
-            raise typer.BadParameter(f"{output} is no folder: with several inputs -o takes a folder")
-        output = os.path.join(output, "")
-    jobs = [Job(source, _target(source, output, suffix)) for source in inputs]
-    check_targets(jobs)
-    return jobs
-
-
-def _target(source: str, output: str | None, suffix: str) -> str:
-    if source != STANDARD and not Path(source).name:
-        raise typer.BadParameter(f"{source!r} names no file")
-    if output is None:
-        return STANDARD if source == STANDARD else str(Path(source).with_name(Path(source).stem + suffix))
-    if output == STANDARD or not (output.endswith(os.sep) or os.path.isdir(output)):
-        return output
-    return os.path.join(output, ("stdin" if source == STANDARD else Path(source).stem) + suffix)
-
-
-def check_targets(jobs: list[Job]) -> None:
-    """Raises ``typer.BadParameter`` where a result would overwrite another one or an input, or fill a terminal."""
-    sources: dict[str, str] = {}
-    for job in jobs:
-        if job.target == STANDARD:
-            if sys.stdout.isatty():
-                raise typer.BadParameter("a terminal cannot show the result: redirect standard output, or give -o FILE")
-            continue
-        place = os.path.realpath(job.target)
-        if place in sources:
-            raise typer.BadParameter(f"{sources[place]} and {job.source} would both become {job.target}")
-        sources[place] = job.source
-        if job.source != STANDARD and os.path.realpath(job.source) == place:
-            raise typer.BadParameter(f"{job.source} would be overwritten by its own result: give -o")
-
-
-def make_folders(jobs: list[Job], output: str | None) -> None:
-    """Makes the folder that the user named for the results; no other."""
-    if output not in (None, STANDARD) and (len(jobs) > 1 or output.endswith(os.sep)):
-        os.makedirs(output, exist_ok=True)
 
 
 def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
@@ -95,21 +34,6 @@ def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
     if taken and as_json:
         raise typer.BadParameter("--json and the result cannot share standard output: give -o FILE")
     return Report(quiet, as_json, taken)
-
-
-# ---------------------------------------------------------------------------------------------- inputs and outputs
-
-
-@contextmanager
-def _binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
-    from vqaudio.output import atomic_write
-
-    if target == STANDARD:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    with atomic_write(target, force) as file:
-        yield file
 
 
 @contextmanager
@@ -127,11 +51,6 @@ def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) 
                 yield writer
         except SoundError as error:  # which names the file that it saw
             raise SoundError(str(error).replace(str(temporary), target)) from error
-
-
-def binary_input(source: str) -> Any:
-    """A context manager that gives the open binary file."""
-    return nullcontext(sys.stdin.buffer) if source == STANDARD else open(source, "rb")
 
 
 # ----------------------------------------------------------------------------------------------------- doing one job
@@ -166,7 +85,7 @@ def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, rep
     started = time.perf_counter()
     with (
         spool(sys.stdin.buffer) if job.source == STANDARD else SoundReader(job.source) as sound,
-        _binary_output(job.target, force) as file,
+        binary_output(job.target, force) as file,
         report.progress(job.name) as progress,
     ):
         coded = encode_file(codec, sound, file, coder, progress)
@@ -213,7 +132,7 @@ def write_sample(
     """Writes new speech as a sound file or, where ``target`` ends in .vqa, as a stream, and reports it."""
     rate_hz = codec.config.sample_rate_hz
     if Path(target).suffix.lower() == ".vqa":
-        with _binary_output(target, force) as file:
+        with binary_output(target, force) as file:
             stream.write(file, codec.block_coder(stream.header.coder))
     else:
         with _sound_output(target, force, rate_hz, 1) as writer:
@@ -223,7 +142,7 @@ def write_sample(
 
 
 def load_ready(model: str, device: str, report: Report) -> "Codec":
-    """The codec, its decoder compiled; says so where that takes long."""
+    """The codec of a model of sounds, its decoder compiled; says so where that takes long."""
     from vqaudio.codec import load
 
     codec = load(model, device)
@@ -232,16 +151,75 @@ def load_ready(model: str, device: str, report: Report) -> "Codec":
     return codec
 
 
-@contextmanager
-def announced_compiling(report: Report) -> Iterator[None]:
-    """Says so where the kernels that are warmed up in the block have to be compiled, which takes long."""
-    message = "compiling for this machine; the next start finds it ready"
-    notice = threading.Timer(_SLOW_S, report.note, [message])
-    notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
+def load_any(model: str, device: str, report: Report) -> "Codec | ImageCodec":
+    """The codec of any model, ready as :func:`load_ready` gives it."""
+    return load_ready(model, device, report) if codes_sounds(model) else _load_images(model, device)
+
+
+def _load_images(model: str, device: str) -> "ImageCodec":
+    from vqaudio.image_codec import load_images
+
+    return load_images(model, device)
+
+
+def codes_sounds(model: str) -> bool:
+    """Says whether a model is one of sounds; ``ModelError`` where there is none."""
+    from vqaudio.checkpoint import read_config
+    from vqaudio.codec import model_folder
+    from vqaudio.config import AudioVQVAEConfig
+
+    return isinstance(read_config(model_folder(model)), AudioVQVAEConfig)
+
+
+class Encoders:
+    """Encodes sounds and pictures: with the model that the user named, or with the bundled one for each."""
+
+    def __init__(self, model: str | None, device: str, coder: str | None, report: Report) -> None:
+        self._device, self._coder, self._report = device, coder, report
+        self._named = model
+        self._sounds: Codec | None = None
+        self._images: ImageCodec | None = None
+        if model is not None:
+            if codes_sounds(model):
+                self._sounds = self._load_sounds(model)
+            else:
+                self._images = self._load_images(model)
+
+    def _load_sounds(self, model: str) -> "Codec":
+        from vqaudio.codec import load
+
+        codec = load(model, self._device)
+        with announced_compiling(self._report):
+            codec.warm_coder(self._coder_of(codec))
+        return codec
+
+    def _load_images(self, model: str) -> "ImageCodec":
+        codec = _load_images(model, self._device)
+        with announced_compiling(self._report):
+            codec.warm_coder(self._coder_of(codec))
+        return codec
+
+    def _coder_of(self, codec: "Codec | ImageCodec") -> "Coder":
+        from vqaudio.container import Coder
+
+        return Coder[self._coder.upper()] if self._coder else codec.default_coder()
+
+    def encode(self, job: Job, force: bool) -> None:
+        """Encodes one input, and reports it.
+
+        Raises:
+            ModelError: the model that the user named codes the other kind of input.
+        """
+        picture = is_picture(job.source)
+        if self._named is not None and (self._images if picture else self._sounds) is None:
+            kinds = ("picture", "sounds", "images") if picture else ("sound", "pictures", "speech")
+            raise ModelError("is a {}, and model {} codes {}; use --model {}".format(kinds[0], self._named, *kinds[1:]))
+        if picture:
+            self._images = self._images or self._load_images("images")
+            encode_picture(self._images, job, self._coder_of(self._images), force, self._report)
+        else:
+            self._sounds = self._sounds or self._load_sounds("speech")
+            encode_one(self._sounds, job, self._coder_of(self._sounds), force, self._report)
 
 
 class Codecs:
@@ -249,10 +227,10 @@ class Codecs:
 
     def __init__(self, model: str | None, device: str, report: Report) -> None:
         self._device, self._report = device, report
-        self._named = load_ready(model, device, report) if model else None
-        self._bundled: dict[bytes, Codec] = {}
+        self._named = load_any(model, device, report) if model else None
+        self._bundled: dict[bytes, Codec | ImageCodec] = {}
 
-    def of(self, header: "Header") -> "Codec":
+    def of(self, header: "Header") -> "Codec | ImageCodec":
         """The codec for a stream with this header; ``ModelError`` where there is none."""
         from vqaudio.codec import find_bundled
 
@@ -263,7 +241,7 @@ class Codecs:
             if name is None:
                 made_with = header.model_sha256.hex()[:12]
                 raise ModelError(f"was made with model {made_with}, which is not bundled; give its folder with --model")
-            self._bundled[header.model_sha256] = load_ready(name, self._device, self._report)
+            self._bundled[header.model_sha256] = load_any(name, self._device, self._report)
         return self._bundled[header.model_sha256]
 
 
@@ -296,20 +274,25 @@ class Wishes:
         return codec.config.sample_rate_hz if self.rate == "codec" else int(self.rate)
 
 
-def decode_one(codec_of: "Callable[[Header], Codec]", job: Job, wishes: Wishes, report: Report) -> dict[str, Any]:
-    """Decodes a stream, reports it and its damage, and returns its figures."""
+def decode_one(
+    codec_of: "Callable[[Header], Codec | ImageCodec]", job: Job, wishes: Wishes, report: Report
+) -> dict[str, Any]:
+    """Decodes a stream of either kind, reports it and its damage, and returns its figures."""
+    from vqaudio.codec import Codec
     from vqaudio.transcode import OpenStream
 
     with binary_input(job.source) as file:
         stream = OpenStream(file)
         codec = codec_of(stream.reader.header)
+        if not isinstance(codec, Codec):
+            return decode_picture(codec, stream, job, wishes.force, report)
         return decode_open(codec, stream, job, wishes, wishes.voice_of(codec), report)
 
 
 def decode_open(
     codec: "Codec", stream: "OpenStream", job: Job, wishes: Wishes, voice: "str | Voice | None", report: Report
 ) -> dict[str, Any]:
-    """As :func:`decode_one`, of a stream that is open, in ``voice``."""
+    """As :func:`decode_one`, of a sound's stream that is open, in ``voice``."""
     from vqaudio.transcode import decode_file
 
     rate_hz = wishes.sample_rate_hz(codec)

@@ -5,23 +5,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
 from vqaudio.sample import Preview
 
 LOG_FILE = "log.jsonl"
 FEWEST_CODES = 0.1  # share of the codebook under which it has collapsed
-LEAST_USE_OF_CODES = 0.02  # bits a sample by which wrong codes must make the decoder worse
+LEAST_USE_OF_CODES = 0.02  # bits a sample or dim by which wrong codes must make the decoder worse
 
 
 def warnings_of(values: dict[str, float], codebook_size: int) -> list[str]:
     """What validation figures say of the two ways in which a VQ-VAE fails: a collapsed codebook, codes ignored."""
     warnings = []
-    if values["codes_used"] < FEWEST_CODES * codebook_size:
+    if values.get("codes_used", codebook_size) < FEWEST_CODES * codebook_size:
         warnings.append(f"the codebook has collapsed: {values['codes_used']:.0f} of {codebook_size} codes are used")
-    true, shuffled = values.get("bits_per_sample"), values.get("bits_per_sample_shuffled")
-    if true is not None and shuffled is not None and not shuffled - true >= LEAST_USE_OF_CODES:
-        warnings.append(f"the decoder ignores its codes: {true:.3f} bits a sample, {shuffled:.3f} with those of others")
+    for unit in ("sample", "dim"):
+        true, shuffled = values.get(f"bits_per_{unit}"), values.get(f"bits_per_{unit}_shuffled")
+        if true is not None and shuffled is not None and not shuffled - true >= LEAST_USE_OF_CODES:
+            bits = f"{true:.3f} bits a {unit}, {shuffled:.3f} with those of others"
+            warnings.append(f"the decoder ignores its codes: {bits}")
     return warnings
 
 
@@ -59,6 +63,10 @@ class Journal:
             self._events.add_audio(f"preview/{name}", sound[None], step, preview.sample_rate_hz)
         for name, picture in preview.pictures.items():
             self._events.add_image(f"preview/{name}", picture, step, dataformats="HW")
+
+    def show_picture(self, step: int, picture: npt.NDArray[np.uint8]) -> None:
+        """Puts a picture ``[height, width, 3]`` where one can see it."""
+        self._events.add_image("preview", picture, step, dataformats="HWC")
 
     def _note(self, line: dict[str, Any]) -> None:
         with open(self._path, "a", encoding="utf-8") as file:

@@ -81,8 +81,9 @@ class VectorQuantizer(nn.Module):
 
     def _nearest(self, vectors: Tensor) -> Tensor:
         # ||z - e||^2 without ||z||^2, which no code changes
-        scores = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.T
-        return scores.argmin(-1)
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        scores = torch.addmm(self.codebook.square().sum(1), flat, self.codebook.T, alpha=-2)
+        return scores.argmin(-1).view(vectors.shape[:-1])
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantizes ``z[B, D, *grid]``; in training mode also moves the codebook's state."""
@@ -113,8 +114,9 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _update(self, flat: Tensor, codes: Tensor) -> None:
-        one_hot = F.one_hot(codes, len(self.codebook)).to(flat.dtype)
-        count, total = one_hot.sum(0), one_hot.T @ flat
+        # not by a matrix of ones and zeros, which for pictures is larger than all else in the step
+        count = torch.bincount(codes, minlength=len(self.codebook)).to(flat.dtype)
+        total = torch.zeros_like(self.codebook).index_add_(0, codes, flat)
         if _distributed():
             dist.all_reduce(count)
             dist.all_reduce(total)

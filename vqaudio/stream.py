@@ -100,7 +100,11 @@ class Stream:
             ContainerError: the file is no stream, its header is refused, it needs a coder, or it holds more codes than
                 belong into memory (2**28). Damage behind the header raises nothing.
         """
-        reader = StreamReader(file)
+        return cls.read_from(StreamReader(file), coder)
+
+    @classmethod
+    def read_from(cls, reader: StreamReader, coder: BlockCoder | None = None) -> Self:
+        """Read the rest of a stream whose header has been read; as :meth:`read`."""
         header = reader.header
         coder = _coder_of(header, coder)
         if header.channels * header.tokens > MAX_LOADED_CODES:

@@ -23,10 +23,13 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from vqaudio import checkpoint, sample
-from vqaudio.autoencoder import Trainable
-from vqaudio.config import PhaseConfig, RunConfig
+from vqaudio.autoencoder import AudioVQVAE, Trainable
+from vqaudio.config import AudioVQVAEConfig, PhaseConfig, RunConfig
 from vqaudio.data import AudioShards
 from vqaudio.errors import ConfigError, DataError, ModelError
+from vqaudio.image_autoencoder import ImageVQVAE, compare
+from vqaudio.image_config import ImageVAEConfig
+from vqaudio.image_data import ImageShards
 from vqaudio.journal import Journal, warnings_of
 from vqaudio.strict import to_mapping
 from vqaudio.wavenet import WaveNet
@@ -47,6 +50,9 @@ class RunState:
     seconds: float = 0.0
     interval: int = 0  # steps since the last logged one
     totals: dict[str, float] = field(default_factory=dict)  # sums of the metrics over those steps
+
+
+Shards = AudioShards | ImageShards
 
 
 class Observer(Protocol):
@@ -80,7 +86,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 def train(
     config: RunConfig,
-    shards: AudioShards,
+    shards: Shards,
     folder: Path,
     resume: bool = False,
     device: str = "auto",
@@ -90,7 +96,8 @@ def train(
 
     Args:
         config: the model and its training.
-        shards: the data; its sample rate and, where the model has speakers, its speakers must be the model's.
+        shards: the data; its sample rate and, where the model has speakers, its speakers must be the model's (of
+            pictures, its classes).
         folder: gets ``checkpoints/``, ``log.jsonl``, TensorBoard's events and, at the end, ``model/``.
         resume: goes on from the newest checkpoint; without it a folder with checkpoints is refused.
         device: "auto", "cpu" or "cuda".
@@ -111,15 +118,21 @@ def train(
     return _Run(config, shards, folder, fabric, observer).go(newest)
 
 
-def _resolved(config: RunConfig, shards: AudioShards) -> RunConfig:
+def _resolved(config: RunConfig, shards: Shards) -> RunConfig:
     """``config`` with the data's speakers where it asks for them."""
-    if config.model.speakers != ALL_SPEAKERS:
-        return config
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, speakers=shards.speakers))
-
-
-def _check(config: RunConfig, shards: AudioShards) -> None:
     model = config.model
+    if not isinstance(model, AudioVQVAEConfig) or model.speakers != ALL_SPEAKERS or isinstance(shards, ImageShards):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(model, speakers=shards.speakers))
+
+
+def _check(config: RunConfig, shards: Shards) -> None:
+    model = config.model
+    if isinstance(shards, ImageShards):
+        shards.check(model)
+        return
+    if not isinstance(model, AudioVQVAEConfig):
+        raise ConfigError(f"model.kind = {model.kind!r} learns from pictures, the data are sounds: prepare pictures")
     if model.sample_rate_hz != shards.sample_rate_hz:
         raise ConfigError(
             f"model.sample_rate_hz = {model.sample_rate_hz} is not the data's {shards.sample_rate_hz}: prepare it anew"
@@ -157,7 +170,7 @@ class _Run:
     """One process's part in a training run."""
 
     def __init__(
-        self, config: RunConfig, shards: AudioShards, folder: Path, fabric: Fabric, observer: Observer | None
+        self, config: RunConfig, shards: Shards, folder: Path, fabric: Fabric, observer: Observer | None
     ) -> None:
         self.config, self.shards, self.folder, self.fabric = config, shards, folder, fabric
         self.observer = observer if fabric.is_global_zero else None
@@ -260,7 +273,7 @@ class _Run:
         state.interval += 1
         state.step += 1
         state.phase_step += 1
-        state.samples_seen += phase.batch_size * phase.crop_samples
+        state.samples_seen += phase.batch_size * self.shards.row_samples(phase.crop_samples)
         state.seconds += time.monotonic() - started
         self._after_step(phase)
 
@@ -311,35 +324,51 @@ class _Run:
         if not self.journal:
             return
         values: dict[str, float] = {}
-        counts = torch.zeros(self.config.model.quantizer.codebook_size)
+        model = self.config.model
+        counts = torch.zeros(0 if isinstance(model, ImageVAEConfig) else model.quantizer.codebook_size)
         crops = self.config.train.validation_crops
         for number, rows in enumerate(self.shards.validation_batches(crops, phase.batch_size, phase.crop_samples)):
             batch = cast(dict[str, Tensor], self.fabric.to_device(rows))
             with self.fabric.autocast():
                 probe = self.averaged.probe(batch)
             for name, value in probe.metrics.items():
-                values[name] = values.get(name, 0.0) + float(value) * len(probe.codes) / crops
-            counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
-            if number == 0 and dict(phase.objective).get("nll") and self.config.train.sound_seconds:
-                preview = sample.preview(self.averaged, batch, self.config.train.sound_seconds)
-                self.journal.show(self.state.step, preview)
-        share = counts / counts.sum()
-        values["codes_used"] = float((counts > 0).sum())
-        values["code_entropy_bits"] = float(-torch.xlogy(share, share).sum() / math.log(2))
+                values[name] = values.get(name, 0.0) + float(value) * len(next(iter(rows.values()))) / crops
+            if probe.codes is not None:
+                counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
+            if number == 0 and dict(phase.objective).get("nll"):
+                self._show(batch)
+        if len(counts):
+            share = counts / counts.sum()
+            values["codes_used"] = float((counts > 0).sum())
+            values["code_entropy_bits"] = float(-torch.xlogy(share, share).sum() / math.log(2))
         self.journal.write(self.state.step, phase.name, "validation", values)
         for message in warnings_of(values, len(counts)):
             self.journal.warn(self.state.step, phase.name, message)
+
+    def _show(self, batch: dict[str, Tensor]) -> None:
+        """What the averaged model makes of the first of a batch, to hear or to see."""
+        assert self.journal is not None
+        if isinstance(self.averaged, ImageVQVAE):
+            self.journal.show_picture(self.state.step, compare(self.averaged, batch["image"]))
+        elif isinstance(self.averaged, AudioVQVAE) and self.config.train.sound_seconds:
+            self.journal.show(self.state.step, sample.preview(self.averaged, batch, self.config.train.sound_seconds))
 
     # ----------------------------------------------------------------------------------------------- checkpoints
 
     def _facts(self) -> dict[str, Any]:
         return {
             **asdict(self.state),
-            "hours_of_sound": self.state.samples_seen / self.shards.sample_rate_hz / 3600,
+            **self.shards.seen(self.state.samples_seen),
             "data_sha256": self.shards.checksum,
-            **({"speakers": self.shards.speaker_facts()} if self.config.model.speakers else {}),
+            **self._speaker_facts(),
             "train": to_mapping(self.config.train),
         }
+
+    def _speaker_facts(self) -> dict[str, Any]:
+        model = self.config.model
+        if not (isinstance(self.shards, AudioShards) and isinstance(model, AudioVQVAEConfig) and model.speakers):
+            return {}
+        return {"speakers": self.shards.speaker_facts()}
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

@@ -163,16 +163,15 @@ class StreamFacts:
     model: str | None  # the bundled model's name
 
 
-def stream_facts(file: BinaryIO) -> StreamFacts:
-    """Reads the sound's stream in the open ``file`` from end to end, in bounded memory.
+def stream_facts(stream: OpenStream) -> StreamFacts:
+    """Reads a sound's stream from end to end, in bounded memory.
 
     Raises:
-        ContainerError: it is no stream of a sound that this version reads.
+        ContainerError: it is no stream of a sound.
     """
-    stream = OpenStream(file)
     header, lost_blocks = stream.reader.header, list[int]()
     if header.modality is not Modality.AUDIO:
-        raise ContainerError("the stream is not that of a sound, which is all that this version reads; update")
+        raise ContainerError("the stream is not that of a sound; give one that is")
     model = find_bundled(header.model_sha256)
     coder = find_coder(header)
     if coder is None:

@@ -1,0 +1,44 @@
+"""What the configurations of all kinds of models have in common: their checks, and the codebook."""
+
+import math
+from dataclasses import dataclass
+
+from vqaudio.errors import ConfigError
+
+
+def require(condition: bool, name: str, value: object, remedy: str) -> None:
+    """Raises ``ConfigError``, which says what to do (``remedy``), unless the ``condition`` on field ``name`` holds."""
+    if not condition:
+        raise ConfigError(f"{name} = {value!r} is not valid: {remedy}")
+
+
+def positive(name: str, value: int | float) -> None:
+    """Raises ``ConfigError`` unless ``value`` is above 0."""
+    require(value > 0 and math.isfinite(value), name, value, "give a number above 0")
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """The codebook (VQ-VAE, section 3.1-3.2 and appendix A.1).
+
+    ``codebook_size`` is K, ``code_dim`` is D. ``commitment`` is the paper's beta. ``update`` is "ema" (appendix A.1) or
+    "gradient" (the second term of equation 3). A code whose running share of the tokens falls below
+    ``restart_share / K`` is moved onto a fresh encoder output, at most once in ``restart_every`` training steps.
+    """
+
+    codebook_size: int = 512
+    code_dim: int = 64
+    commitment: float = 0.25
+    update: str = "ema"
+    ema_decay: float = 0.99
+    restart_share: float = 0.1
+    restart_every: int = 20
+
+    def __post_init__(self) -> None:
+        require(2 <= self.codebook_size <= 65536, "codebook_size", self.codebook_size, "give 2 to 65536 codes")
+        positive("code_dim", self.code_dim)
+        positive("commitment", self.commitment)
+        require(self.update in ("ema", "gradient"), "update", self.update, 'give "ema" or "gradient"')
+        require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number between 0 and 1")
+        require(0 <= self.restart_share < 1, "restart_share", self.restart_share, "give 0 (never) up to 1")
+        require(self.restart_every >= 1, "restart_every", self.restart_every, "give a number of steps, 1 or more")
