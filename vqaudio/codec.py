@@ -291,15 +291,6 @@ class Codec:
         sound = WaveSound(wave, sample_rate_hz)
         return fitted_voice(self.model, mixed(sound), sound.sample_rate_hz)
 
-    def own_voice(self, speaker: str, wave: npt.ArrayLike, sample_rate_hz: int) -> str | Voice | None:
-        """How to decode what ``speaker`` said in ``wave``: by name if the model knows them, else by the voice in it.
-
-        None where the model knows no speakers. Raises what :meth:`voice_of` raises.
-        """
-        if self.model.speakers is None or speaker in self.config.speakers:
-            return speaker if self.model.speakers is not None else None
-        return self.voice_of(wave, sample_rate_hz)
-
     def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
         if isinstance(speaker, str):

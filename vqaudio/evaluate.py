@@ -142,7 +142,7 @@ def evaluate(
         name = Path(os.path.relpath(recording.path, corpus)).as_posix()
         try:
             original = read_original(recording, codec.config.sample_rate_hz)
-            voice = _own_voice(codec, recording, original)
+            voice = own_voice(codec, recording, original)
         except (VqaudioError, OSError) as error:
             failed.append(f"{recording.path}: {str(error).removeprefix(f'{recording.path}: ')}")
             continue
@@ -217,8 +217,8 @@ def read_original(recording: Recording, sample_rate_hz: int) -> Original:
 # ------------------------------------------------------------------------------------------------------ one utterance
 
 
-def _own_voice(codec: Codec, recording: Recording, original: Original) -> Voice | None:
-    """Who speaks in the recording, for a model that must be told."""
+def own_voice(codec: Codec, recording: Recording, original: Original) -> Voice | None:
+    """Who speaks in the recording, for a model that must be told: a speaker of its own, or a voice learnt from it."""
     if codec.model.speakers is None:
         return None
     if recording.speaker in codec.config.speakers:

@@ -9,6 +9,7 @@ the targets, and by voices learnt from one utterance of speakers whom the model 
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from matplotlib import pyplot
 import vqaudio
 from vqaudio.codec import Codec
 from vqaudio.corpora import Recording, find_recordings
-from vqaudio.evaluate import chosen_recordings, read_original, strict
+from vqaudio.evaluate import chosen_recordings, own_voice, read_original, strict
 from vqaudio.scores import (
     Mean,
     Original,
@@ -45,7 +46,7 @@ class Target:
 
     name: str
     gender: str
-    voice: str | np.ndarray
+    voice: str | np.ndarray | None
     embedding: np.ndarray
     pitch_hz: float
 
@@ -99,7 +100,7 @@ def spoken_by_all(codec: Codec, recording: Recording, name: str, targets: list[T
     rate_hz = codec.config.sample_rate_hz
     original = read_original(recording, rate_hz)
     stream = codec.encode(original.wave, rate_hz)
-    own = codec.own_voice(recording.speaker, original.wave, rate_hz)
+    own = own_voice(codec, recording, original)
     pitch = median_pitch_hz(original.pitch)
     itself = Target("", recording.gender, own, original.voice, pitch)
     for target in [itself, *(t for t in targets if t.name.split()[0] != recording.speaker)]:
@@ -133,13 +134,18 @@ def figures(spoken: list[Spoken]) -> dict[str, Mean]:
         "nearer to the target": mean(s.target_similarity > s.source_similarity for s in spoken),
         "word error rate": bootstrap_rate(errors, words),
         "median pitch over the target's": mean(s.pitch_ratio for s in spoken),
-        "pitch within 10 %": mean(abs(s.pitch_ratio - 1) <= NEAR_PITCH for s in spoken),
+        "pitch within 10 %": mean(near_pitch(s) for s in spoken),
     }
     if crossed:
         rows["cross-gender: median pitch over the target's"] = mean(s.pitch_ratio for s in crossed)
-        rows["cross-gender: pitch within 10 %"] = mean(abs(s.pitch_ratio - 1) <= NEAR_PITCH for s in crossed)
+        rows["cross-gender: pitch within 10 %"] = mean(near_pitch(s) for s in crossed)
         rows["cross-gender: nearer to the target"] = mean(s.target_similarity > s.source_similarity for s in crossed)
     return rows
+
+
+def near_pitch(spoken: Spoken) -> float:
+    """1 or 0; NaN where there is no pitch."""
+    return math.nan if math.isnan(spoken.pitch_ratio) else float(abs(spoken.pitch_ratio - 1) <= NEAR_PITCH)
 
 
 def markdown(model: str, table: dict[str, dict[str, Mean]], original: Mean) -> str:
@@ -155,7 +161,7 @@ def markdown(model: str, table: dict[str, dict[str, Mean]], original: Mean) -> s
 
 def cell(mean: Mean) -> str:
     """A mean with half its 95 % interval."""
-    return f"{mean.value:.0f}" if mean.low == mean.high else f"{mean.value:.3f} ±{(mean.high - mean.low) / 2:.3f}"
+    return f"{mean.value:.0f}" if mean.value == mean.count else f"{mean.value:.3f} ±{(mean.high - mean.low) / 2:.3f}"
 
 
 def pictures(codec: Codec, recording: Recording, targets: list[Target], folder: Path) -> None:
