@@ -117,7 +117,7 @@ def test_streams_share_no_state(network: WaveNet) -> None:
 @settings(max_examples=200, deadline=None)
 def test_draw_follows_the_definition(logits: list[float], temperature: float, uniform: float) -> None:
     values = np.array(logits, np.float32)
-    drawn = cpu._draw(values.copy(), np.float32(1 / temperature), 1.0, uniform, np.empty(len(values), np.int32))
+    drawn = elementary.draw(values.copy(), np.float32(1 / temperature), 1.0, uniform, np.empty(len(values), np.int32))
     scaled = (values.astype(np.float64) - values.max()) / temperature
     cumulative = np.cumsum(np.exp(scaled)) / np.exp(scaled).sum()
     edge = np.abs(cumulative - uniform).min() < 1e-5  # there, rounding may choose the neighbour
@@ -129,7 +129,7 @@ def test_draws_follow_the_distribution() -> None:
     logits = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
     uniforms = (np.arange(8000) + 0.5) / 8000
     bits = np.empty(4, np.int32)
-    counts = np.bincount([cpu._draw(logits.copy(), np.float32(1), 1.0, u, bits) for u in uniforms], minlength=4)
+    counts = np.bincount([elementary.draw(logits.copy(), np.float32(1), 1.0, u, bits) for u in uniforms], minlength=4)
     np.testing.assert_allclose(counts / 8000, [0.5, 0.25, 0.125, 0.125], atol=1e-3)
 
 
@@ -141,7 +141,7 @@ def test_top_p_keeps_the_likeliest(top_p: float, kept: set[int]) -> None:
     bits = np.empty(4, np.int32)
     uniforms = np.linspace(0, 0.999, 200)
     assert {reference.draw(logits, Draw(1.0, top_p), u) for u in uniforms} == kept
-    assert {cpu._draw(logits.copy(), np.float32(1), top_p, u, bits) for u in uniforms} == kept
+    assert {elementary.draw(logits.copy(), np.float32(1), top_p, u, bits) for u in uniforms} == kept
 
 
 def test_tanh_and_exp_are_as_exact_as_stated() -> None:

@@ -9,7 +9,7 @@ The compiled code is cached beside this file or, where that cannot be written, i
 
 import numpy as np
 
-from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, exp, gated, keep_likeliest, pack
+from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, draw, gated, pack
 from vqaudio.kernels.lanes import COLUMNS, add_columns
 from vqaudio.kernels.narrow import Network, narrowed, whole_blocks
 from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
@@ -73,34 +73,12 @@ def _head(products, x, shifted, lanes, y):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _draw(logits, inverse_temperature, top_p, uniform, bits):  # type: ignore[no-untyped-def]
-    """The reference's draw; overwrites ``logits``."""
-    top = logits[0]
-    for j in range(logits.shape[0]):
-        top = max(top, logits[j])
-    for j in range(logits.shape[0]):
-        logits[j] = (logits[j] - top) * inverse_temperature
-    exp(logits, bits)
-    if top_p < 1.0:
-        keep_likeliest(logits, top_p)
-    total = 0.0
-    for j in range(logits.shape[0]):
-        total += np.float64(logits[j])
-    threshold, cumulative = uniform * total, 0.0
-    for j in range(logits.shape[0]):
-        cumulative += np.float64(logits[j])
-        if cumulative > threshold:
-            return j
-    return logits.shape[0] - 1
-
-
-@compiled
 def _generate(symbol, t, conditions, hop, uniforms, rule, net, ring, ring_steps, scratch, bits, symbols):  # type: ignore[no-untyped-def]
     inverse_temperature, top_p = rule
     logits = scratch[3][: bits.shape[0]]
     for i in range(uniforms.shape[0]):
         _step(symbol, t + i, conditions[i // hop], net, ring, ring_steps, scratch)
-        symbol = _draw(logits, inverse_temperature, top_p, uniforms[i], bits)
+        symbol = draw(logits, inverse_temperature, top_p, uniforms[i], bits)
         symbols[i] = symbol
 
 

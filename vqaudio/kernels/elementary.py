@@ -1,4 +1,4 @@
-"""What both Numba kernels compute beside products: the gates, rectifiers and the draw, in float32.
+"""What the Numba kernels compute beside products: the gates, rectifiers and the draw, in float32.
 
 tanh is a rational function and exp a polynomial, where the C library's would stop vectorisation. Loops are long,
 contiguous and free of branches.
@@ -105,3 +105,25 @@ def keep_likeliest(weights, share):  # type: ignore[no-untyped-def]
     for j in range(weights.shape[0]):
         if weights[j] < least:
             weights[j] = ZERO
+
+
+@compiled
+def draw(logits, inverse_temperature, top_p, uniform, bits):  # type: ignore[no-untyped-def]
+    """The reference's draw; overwrites ``logits[n]``, and ``bits[n]`` int32."""
+    top = logits[0]
+    for j in range(logits.shape[0]):
+        top = max(top, logits[j])
+    for j in range(logits.shape[0]):
+        logits[j] = (logits[j] - top) * inverse_temperature
+    exp(logits, bits)
+    if top_p < 1.0:
+        keep_likeliest(logits, top_p)
+    total = 0.0
+    for j in range(logits.shape[0]):
+        total += np.float64(logits[j])
+    threshold, cumulative = uniform * total, 0.0
+    for j in range(logits.shape[0]):
+        cumulative += np.float64(logits[j])
+        if cumulative > threshold:
+            return j
+    return logits.shape[0] - 1
