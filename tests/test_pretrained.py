@@ -8,7 +8,6 @@ import soundfile
 import torch
 from pictures import gradient
 
-from vqaudio import codec
 from vqaudio.audio import SILENCE_LEVEL
 from vqaudio.codec import PRETRAINED, Codec, bundled, load
 from vqaudio.container import Coder
