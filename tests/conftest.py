@@ -1,13 +1,18 @@
 """What several test files share: tiny models with random weights, which code badly and at once."""
 
 import dataclasses
+import io
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Protocol
 
 import hypothesis
 import pytest
 import torch
 
-from vqaudio import checkpoint
+from vqaudio import checkpoint, cli
 from vqaudio.codec import Codec, load
 from vqaudio.config import (
     AudioVQVAEConfig,
@@ -17,6 +22,22 @@ from vqaudio.config import (
     QuantizerConfig,
     WaveNetConfig,
 )
+
+
+@dataclass
+class Done:
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.splitlines()
+
+
+class Run(Protocol):
+    def __call__(self, *arguments: object, stdin: bytes = b"") -> Done: ...
+
 
 hypothesis.settings.register_profile("house", deadline=None)  # nothing here is timed
 hypothesis.settings.load_profile("house")
@@ -85,3 +106,20 @@ def voiced_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def voiced_codec(voiced_model: Path) -> Codec:
     return load(voiced_model, "cpu")
+
+
+@pytest.fixture
+def run(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the program in this process, in the folder ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VQAUDIO_DEBUG", raising=False)
+
+    def go(*arguments: object, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsysbinary.readouterr()
+        done = Done(code, captured.out, captured.err.decode())
+        assert "Traceback" not in done.err
+        return done
+
+    return go

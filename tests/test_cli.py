@@ -6,52 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import Run
 
 import vqaudio
 from vqaudio import cli, codec, config, container, transcode
 
 RATE = 44100
-
-
-@dataclass
-class Done:
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.err.splitlines()
-
-
-class Run(Protocol):
-    def __call__(self, *arguments: object, stdin: bytes = b"") -> Done: ...
-
-
-@pytest.fixture
-def run(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the program in this process, in the folder ``tmp_path``."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VQAUDIO_DEBUG", raising=False)
-
-    def go(*arguments: object, stdin: bytes = b"") -> Done:
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsysbinary.readouterr()
-        done = Done(code, captured.out, captured.err.decode())
-        assert "Traceback" not in done.err
-        return done
-
-    return go
 
 
 def speak(path: Path, seconds: float = 0.2, channels: int = 1, sample_rate_hz: int = RATE) -> Path:

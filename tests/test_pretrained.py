@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from pictures import gradient
 
-from vqaudio import codec
 from vqaudio.audio import SILENCE_LEVEL
 from vqaudio.codec import PRETRAINED, Codec, bundled, load
 from vqaudio.container import Coder
 from vqaudio.evaluate import likelihood
+from vqaudio.image_codec import ImageCodec, load_images
+from vqaudio.image_evaluate import likelihood as image_likelihood
+from vqaudio.image_generate import generate_pictures
 from vqaudio.kernels import cpu
 from vqaudio.kernels.narrow import BOUND
+from vqaudio.models import facts_of
 from vqaudio.sample import Conditioner, Sampler, export
 from vqaudio.streaming import _features
 
@@ -36,7 +40,7 @@ def test_each_has_a_card_and_all_are_small() -> None:
     assert "speech" in bundled()
     for name in bundled():
         assert (PRETRAINED / name / "CARD.md").read_text(encoding="utf-8").startswith("# ")
-    assert sum(codec.model_facts(PRETRAINED / name).size_bytes for name in bundled()) <= 25e6
+    assert sum(facts_of(PRETRAINED / name).size_bytes for name in bundled()) <= 25e6
 
 
 def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> None:
@@ -78,3 +82,32 @@ def test_what_comes_back_is_as_loud_where_it_should_be(speech: Codec, clip: np.n
     decoded = speech.decode(speech.encode(clip[: 3 * RATE], RATE))[0]
     frames = [np.log(np.square(wave[: 3 * RATE].reshape(-1, 400)).mean(1) + 1e-6) for wave in (clip, decoded)]
     assert np.corrcoef(*frames)[0, 1] > 0.8
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageCodec:
+    return load_images("images", "cpu")
+
+
+def test_pictures_come_back_alike(images: ImageCodec) -> None:
+    picture = gradient(70, 50)
+    stream = images.encode(picture)
+    decoded = images.decode(stream)
+    assert decoded.shape == picture.shape
+    assert 10 * np.log10(255**2 / np.square(decoded.astype(float) - picture).mean()) > 24
+    codes = stream.codes.reshape(-1, *images.config.grid)
+    true, false = (image_likelihood(images, picture, used)["reconstruction"] for used in (codes, codes[::-1]))
+    assert false > true + 0.5
+
+
+def test_the_prior_makes_pictures_small(images: ImageCodec) -> None:
+    picture = images.decode(generate_pictures(images, 4))  # which the prior finds likely
+    stream = images.encode(picture)
+    sizes = {}
+    for coder in Coder:
+        file = io.BytesIO()
+        images.encode(picture, coder).write(file, images.block_coder(coder))
+        sizes[coder] = len(file.getvalue())
+        assert np.array_equal(images.read(io.BytesIO(file.getvalue())).codes, stream.codes)
+    assert sizes[Coder.PRIOR] < 0.7 * sizes[Coder.PACKED]
+    assert images.config.grid == (8, 8, 10)

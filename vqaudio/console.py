@@ -173,8 +173,9 @@ class TrainingView:
             self._phase, self._task = phase.name, self.progress_bar.add_task(phase.name, total=phase.steps)
         means = {name: total / max(1, state.interval) for name, total in state.totals.items()}
         figures = [f"step {state.phase_step}/{phase.steps}", f"loss {means.get('loss', math.nan):.3f}"]
-        if "bits_per_sample" in means:
-            figures.append(f"{means['bits_per_sample']:.3f} bits/sample")
+        for unit in ("sample", "dim"):
+            if f"bits_per_{unit}" in means:
+                figures.append(f"{means[f'bits_per_{unit}']:.3f} bits/{unit}")
         figures.append(f"{state.samples_seen / max(state.seconds, 1e-9):,.0f} samples/s")
         description = f"{phase.name}: {', '.join(figures)}"
         self.progress_bar.update(self._task, completed=state.phase_step, description=description)

@@ -58,29 +58,34 @@ def load_normalised(path: Path, sample_rate_hz: int) -> tuple[np.ndarray, float]
     return wave[0], level.gain
 
 
-class _ShardWriter:
-    """Appends 16-bit samples to numbered files of at most about ``SHARD_BYTES`` and checksums them."""
+class ShardWriter:
+    """Appends numbers to numbered files of at most about ``SHARD_BYTES`` and checksums them.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    ``unit`` is what an index calls the numbers, ``suffix`` that of the files.
+    """
+
+    def __init__(self, folder: Path, unit: str, suffix: str) -> None:
+        self.folder, self.unit, self.suffix = folder, unit, suffix
         self.shards: list[dict[str, Any]] = []
-        self._pcm = bytearray()
+        self._bytes, self._count = bytearray(), 0
 
-    def append(self, wave: np.ndarray) -> tuple[int, int]:
-        """Returns the shard's number and the offset in samples."""
-        if len(self._pcm) >= SHARD_BYTES:
+    def append(self, numbers: np.ndarray) -> tuple[int, int]:
+        """Returns the shard's number and how many numbers precede these in it."""
+        if len(self._bytes) >= SHARD_BYTES:
             self.flush()
-        offset = len(self._pcm) // 2
-        self._pcm += (wave.clip(-1, 1) * 32767).round().astype("<i2").tobytes()
+        offset = self._count
+        self._bytes += numbers.tobytes()
+        self._count += numbers.size
         return len(self.shards), offset
 
     def flush(self) -> None:
-        if self._pcm:
-            name = f"shard-{len(self.shards):05d}.pcm"
-            (self.folder / name).write_bytes(self._pcm)
-            digest = hashlib.sha256(self._pcm).hexdigest()
-            self.shards.append({"file": name, "samples": len(self._pcm) // 2, "sha256": digest})
-            self._pcm = bytearray()
+        """Writes what is held."""
+        if self._bytes:
+            name = f"shard-{len(self.shards):05d}{self.suffix}"
+            (self.folder / name).write_bytes(self._bytes)
+            digest = hashlib.sha256(self._bytes).hexdigest()
+            self.shards.append({"file": name, self.unit: self._count, "sha256": digest})
+            self._bytes, self._count = bytearray(), 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def prepare(
     utterances: list[Utterance] = []
     failed: list[str] = []
     with atomic_folder(folder) as temporary:
-        writer = _ShardWriter(temporary)
+        writer = ShardWriter(temporary, "samples", ".pcm")
         for recording in progress(recordings):
             try:
                 wave, gain = load_normalised(recording.path, sample_rate_hz)
@@ -123,7 +128,7 @@ def prepare(
             if len(wave) == 0:
                 failed.append(f"{recording.path}: holds no sound; record or copy it again")
                 continue
-            shard, offset = writer.append(wave)
+            shard, offset = writer.append((wave.clip(-1, 1) * 32767).round().astype("<i2"))
             name = os.path.relpath(recording.path, root)
             held_out = is_validation(name, validation_share)
             speaker = speakers.index(recording.speaker)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from vqaudio import checkpoint
-from vqaudio.codec import PRETRAINED, choose_device, find_bundled, model_folder
+from vqaudio.codec import choose_device, find_bundled, model_folder
 from vqaudio.container import Coder, Header, Modality, StreamReader
 from vqaudio.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
@@ -242,7 +242,7 @@ def find_picture_coder(header: Header) -> BlockCoder | None:
         return PackedCoder(header.codebook_size)
     codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
     if codec is None and (name := find_bundled(header.model_sha256)):
-        codec = load_images(PRETRAINED / name, "cpu")
+        codec = load_images(name, "cpu")
     if codec is None:
         return None
     codec.check(header)

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from vqaudio.checkpoint import atomic_folder
 from vqaudio.config import ModelConfig
-from vqaudio.data import FORMAT_VERSION, INDEX_FILE, SHARD_BYTES, AudioShards, is_validation, read_index
+from vqaudio.data import FORMAT_VERSION, INDEX_FILE, AudioShards, ShardWriter, is_validation, read_index
 from vqaudio.errors import ConfigError, DataError, PictureError
 from vqaudio.image import Picture
 from vqaudio.image_config import ImageVAEConfig, ImageVQVAEConfig
@@ -47,31 +46,6 @@ class PreparedPictures:
     failed: tuple[str, ...]
 
 
-class _Writer:
-    """Appends pictures to numbered files of at most about ``SHARD_BYTES``, and checksums them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.shards: list[dict[str, Any]] = []
-        self._bytes = bytearray()
-
-    def append(self, picture: Picture) -> tuple[int, int]:
-        """Returns the shard's number and the offset in bytes."""
-        if len(self._bytes) >= SHARD_BYTES:
-            self.flush()
-        offset = len(self._bytes)
-        self._bytes += picture.tobytes()
-        return len(self.shards), offset
-
-    def flush(self) -> None:
-        if self._bytes:
-            name = f"shard-{len(self.shards):05d}.rgb"
-            (self.folder / name).write_bytes(self._bytes)
-            digest = hashlib.sha256(self._bytes).hexdigest()
-            self.shards.append({"file": name, "bytes": len(self._bytes), "sha256": digest})
-            self._bytes = bytearray()
-
-
 def prepare_pictures(
     source: Path,
     folder: Path,
@@ -89,7 +63,7 @@ def prepare_pictures(
     stored: list[Stored] = []
     failed: list[str] = []
     with atomic_folder(folder) as temporary:
-        writer = _Writer(temporary)
+        writer = ShardWriter(temporary, "bytes", ".rgb")
         for sample in progress(collection.part(test=False)):
             try:
                 picture = sample.read()

@@ -123,12 +123,13 @@ def _score(codec: ImageCodec, picture: Picture) -> tuple[Scores, Codes, Picture]
 def likelihood(codec: ImageCodec, picture: Picture, codes: Codes) -> Scores:
     """Bits a dim of a picture ``[height, width, 3]`` whose codes are ``[tiles, rows, columns, latents]``."""
     model, dims = codec.model, picture.size
-    tiles = torch.from_numpy(to_tiles(picture, codec.config.tile))
-    known = torch.from_numpy(codes.astype(np.int64))
+    device = next(model.parameters()).device
+    tiles = torch.from_numpy(to_tiles(picture, codec.config.tile)).to(device)
+    known = torch.from_numpy(codes.astype(np.int64)).to(device)
     planes, prior_bits = [], 0.0
     for first in range(0, len(tiles), _BATCH_TILES):
         part = slice(first, first + _BATCH_TILES)
-        planes.append(logistic.nll(model.parameters_of(known[part]), tiles[part]).numpy())
+        planes.append(logistic.nll(model.parameters_of(known[part]), tiles[part]).cpu().numpy())
         if model.prior is not None and not codec.config.classes:
             prior_bits += float(model.prior.nll(known[part]).double().sum()) * _BITS_PER_NAT
     plane = np.repeat(np.concatenate(planes)[:, None], 3, axis=1)

@@ -67,8 +67,11 @@ def decode_picture(codec: "ImageCodec", stream: "OpenStream", job: Job, force: b
     """Decodes a picture's stream, reports it and its damage, and returns its figures."""
     from vqaudio.image import check_suffix, write_picture
 
-    started = time.perf_counter()
     suffix = ".png" if job.target == STANDARD else check_suffix(job.target)
+    codec.check(stream.reader.header)
+    with announced_compiling(report):
+        codec.warm_coder(stream.reader.header.coder)
+    started = time.perf_counter()
     with binary_output(job.target, force) as file, report.progress(job.name) as progress:
         whole = codec.read_from(stream.reader)
         write_picture(file, codec.decode(whole, progress), suffix)
