@@ -1,6 +1,7 @@
 """The figures of an evaluation are those of their definitions."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 
 from vqaudio import audio, cli
 from vqaudio.codec import Codec
-from vqaudio.errors import DataError
-from vqaudio.evaluate import Plan, evaluate, likelihood
+from vqaudio.errors import ConfigError, DataError
+from vqaudio.evaluate import Plan, Utterance, chosen_scores, evaluate, likelihood, strict
 from vqaudio.kernels import reference
 from vqaudio.sample import Conditioner, export
+from vqaudio.scores import SCORES, packages
 
 RATE, HOP = 16000, 64
 
@@ -66,6 +68,49 @@ def test_a_corpus_is_gone_through_group_by_group(talking_codec: Codec, tmp_path:
     assert len(evaluate(talking_codec, tmp_path, Plan(limit=1, scores=())).utterances) == 2
 
 
+def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
+    talking_codec: Codec, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "b.wav", noise(6400), RATE)
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
+    (tmp_path / "c.wav").write_bytes(b"no sound")
+    seen: list[Utterance] = []
+    result = evaluate(talking_codec, tmp_path, Plan(scores=("mel",)), watch=seen.append)
+    assert [utterance.name for utterance in seen] == ["b.wav"]
+    assert result.not_measured == ()
+    assert seen[0].decoded.shape == seen[0].original.wave.shape == (6400,)
+    assert result.utterances["b.wav"].scores == seen[0].scores
+    assert [line.split(": ")[0] for line in result.failed] == [str(tmp_path / name) for name in ("a.wav", "c.wav")]
+
+
+def test_a_model_with_speakers_speaks_as_the_recording_does(voiced_codec: Codec, tmp_path: Path) -> None:
+    for name in ("bob/1.wav", "carl/1.wav", "carl/short.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, noise(1000 if "short" in name else RATE), RATE)
+    seen: list[Utterance] = []
+    result = evaluate(voiced_codec, tmp_path, Plan(scores=()), watch=seen.append)
+    bob = voiced_codec.decode(seen[0].stream, speaker="bob")[0]
+    assert np.array_equal(seen[0].decoded, bob)
+    assert not np.array_equal(seen[1].decoded, bob)  # the same sound in a voice found for it
+    assert "short.wav" in result.failed[0]  # too short to find a voice in
+    assert result.groups["all"]["bits_per_sample"].count == 2
+
+
+def test_scores_are_chosen_by_name_or_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen_scores(("mel",)) == (("mel",), ())
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "librosa" else name)
+    names, missing = chosen_scores(None)
+    assert set(names) == set(SCORES) - {"pitch"}
+    assert missing == ("pitch is not available: librosa is not installed; pip install 'vqaudio[evaluate]'",)
+    with pytest.raises(ConfigError, match="librosa is not installed"):
+        chosen_scores(("stoi", "pitch"))
+
+
+def test_a_document_is_strict_json() -> None:
+    document = strict({"a": [math.nan, math.inf, 1.5, 2], "b": (None, "c")})
+    assert json.dumps(document, allow_nan=False) == '{"a": [null, null, 1.5, 2], "b": [null, "c"]}'
+
+
 def test_an_empty_corpus_is_an_error(talking_codec: Codec, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
     with pytest.raises(DataError):
@@ -76,6 +121,9 @@ def test_the_verb(talking_model: Path, tmp_path: Path, capsys: pytest.CaptureFix
     soundfile.write(tmp_path / "a.wav", noise(6400), 8000)
     target = tmp_path / "out.json"
     assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--json", str(target)]) == 0
-    assert "bits a sample" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "bits a sample" in said.out
+    assert "wer is not measured: the corpus has no transcripts" in said.err
     assert json.loads(target.read_text())["groups"]["all"]["bits_per_token"]["count"] == 1
     assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--json", str(target)]) == 1
+    assert cli.main(["evaluate", str(talking_model), "--data", str(tmp_path), "--compare", str(target)]) == 2

@@ -145,6 +145,20 @@ def test_the_verb_writes_a_page(talking_model: Path, corpus: Path, tmp_path: Pat
     assert cli.main([*command, "--force"]) == 0
 
 
+def test_a_model_with_speakers_is_heard_in_other_voices(voiced_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "bob").mkdir()
+    wave, _ = soundfile.read(PRETRAINED / "demo.flac", dtype="float32")
+    soundfile.write(tmp_path / "bob" / "1.wav", wave[RATE : 2 * RATE], RATE)
+    command = ["evaluate", str(voiced_model), "--data", str(tmp_path), "--scores", "mel", "--force"]
+    for speakers, names in (((), ("ann", "anna")), (("bob",), ("bob",))):
+        words = [word for speaker in speakers for word in ("--speaker", speaker)]
+        assert cli.main([*command, "--report", str(tmp_path / "page"), *words]) == 0
+        page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+        captions = re.findall("<figcaption>([^<]*)</figcaption>", page)[:-1]
+        assert captions == ["original", "decoded", *(f"converted to {name}" for name in names)]
+    assert cli.main([*command, "--report", str(tmp_path / "page"), "--speaker", "zed"]) == 1
+
+
 # ----------------------------------------------------------------------------------------------------- in the browser
 
 

@@ -1,6 +1,7 @@
 """Stretches side by side: laid out by the stream alone, spoken as each would be alone, joined without a gap."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from vqaudio import stretches
 from vqaudio.config import WaveNetConfig
 from vqaudio.sample import Sampler
-from vqaudio.stretches import Joiner, Layout, cut, layout, speak, splice
+from vqaudio.stretches import Joiner, Layout, Stretch, cut, layout, speak, splice
 from vqaudio.wavenet import WaveNet
 
 HOP, FEATURES = 4, 3
@@ -52,26 +53,42 @@ def test_a_window_is_cut_without_gap_or_overlap(
             assert piece.stop == min(available, piece.end + plan.overlap)
 
 
-def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler) -> None:
+def rows_of(features: list[np.ndarray]) -> Callable[[Stretch], np.ndarray]:
+    return lambda stretch: features[stretch.channel][stretch.begin : stretch.stop]
+
+
+@pytest.mark.parametrize("tokens", [11, 60])  # 16 stretches in two groups; 4 stretches, each by itself
+def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler, tokens: int) -> None:
     rng = np.random.default_rng(1)
-    features = [rng.standard_normal((90, 1, FEATURES)).astype(np.float32) for _ in range(2)]
-    pieces = cut(Layout(11, 4, 32, 24), 2, slice(3, 85), 90)  # 16 stretches: two groups
-    together = speak(sampler, pieces, features, [np.random.default_rng(i) for i in range(len(pieces))])
+    features = [rng.standard_normal((90, FEATURES)).astype(np.float32) for _ in range(2)]
+    pieces = cut(Layout(tokens, 4, 32, 24), 2, slice(3, 85), 90)
+    generators = [np.random.default_rng(i) for i in range(len(pieces))]
+    together = speak(sampler, pieces, rows_of(features), generators)
     for index, (piece, symbols) in enumerate(zip(pieces, together, strict=True)):
-        own = features[piece.channel][piece.begin : piece.stop, 0]
-        longest = max(p.stop - p.begin for p in pieces[index // 8 * 8 :][:8])
-        uniforms = np.random.default_rng(index).random(longest * HOP)[: len(own) * HOP]
+        own = features[piece.channel][piece.begin : piece.stop]
+        uniforms = np.random.default_rng(index).random(len(own) * HOP)
         np.testing.assert_array_equal(symbols, sampler.stream().push(own, uniforms))
 
 
-def test_the_number_of_threads_changes_nothing(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = [np.random.default_rng(2).standard_normal((120, 1, FEATURES)).astype(np.float32)]
-    pieces = cut(Layout(3, 40, 32, 24), 1, slice(0, 120), 120)
+@pytest.mark.parametrize("count", [3, 9])  # few go each alone, many together
+def test_streams_side_by_side_draw_what_each_draws(sampler: Sampler, count: int) -> None:
+    rng = np.random.default_rng(4)
+    features = rng.standard_normal((count, 35, FEATURES)).astype(np.float32)  # more frames than are conditioned at once
+    uniforms = rng.random((count, 35 * HOP))
+    together = sampler.streams(count).push(features, uniforms)
+    for own, numbers, symbols in zip(features, uniforms, together, strict=True):
+        np.testing.assert_array_equal(symbols, sampler.stream().push(own, numbers))
+
+
+@pytest.mark.parametrize("tokens", [3, 40])
+def test_the_number_of_threads_changes_nothing(sampler: Sampler, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = [np.random.default_rng(2).standard_normal((120, FEATURES)).astype(np.float32)]
+    pieces = cut(Layout(tokens, 40, 32, 24), 1, slice(0, 120), 120)
     drawn = []
     for threads in (1, 3):
         monkeypatch.setattr(stretches.os, "cpu_count", lambda threads=threads: threads)
         generators = [np.random.default_rng(i) for i in range(len(pieces))]
-        drawn.append(np.concatenate(speak(sampler, pieces, features, generators)))
+        drawn.append(np.concatenate(speak(sampler, pieces, rows_of(features), generators)))
     np.testing.assert_array_equal(*drawn)
 
 

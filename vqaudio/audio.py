@@ -62,16 +62,21 @@ class DeEmphasis:
     def __init__(self, coefficient: float) -> None:
         if not 0.0 <= coefficient < 1.0:
             raise SoundError(f"pre-emphasis coefficient {coefficient} is unstable; choose one from 0 to below 1")
-        self._denominator = np.array([1.0, -coefficient])
-        self._state: npt.NDArray[np.float64] | None = None
+        self._coefficient = coefficient
+        self._last: npt.NDArray[np.float64] | float = 0.0  # the sample before the block
 
     def __call__(self, block: Block) -> Block:
         """The next block ``[..., n]`` of the one signal that this object restores; ``n`` may vary, the rest may not."""
-        from scipy.signal import lfilter  # here, for it takes half a second to import
-
-        if self._state is None:
-            self._state = np.zeros((*block.shape[:-1], 1))
-        wave, self._state = lfilter([1.0], self._denominator, block.astype(np.float64), axis=-1, zi=self._state)
+        wave = block.astype(np.float64)
+        if not wave.shape[-1]:
+            return block
+        wave[..., 0] += self._coefficient * self._last
+        # 1 / (1 - cz) = (1 + cz)(1 + (cz)^2)(1 + (cz)^4)..., until what is left is beyond double precision
+        step, factor = 1, self._coefficient
+        while factor > 1e-18 and step < wave.shape[-1]:
+            wave[..., step:] += factor * wave[..., :-step]
+            step, factor = 2 * step, factor * factor
+        self._last = wave[..., -1]
         return cast(Block, wave.astype(np.float32))
 
 

@@ -297,6 +297,12 @@ def evaluate(
     listen: Annotated[
         int, typer.Option("--listen", min=0, metavar="N", help="Utterances of each group that the page plays.")
     ] = 3,
+    speakers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--speaker", metavar="S", help="A voice that the page also speaks in: a name, or a sound file; repeatable."
+        ),
+    ] = None,
     compare: Annotated[
         Path | None,
         typer.Option("--compare", metavar="FILE", help="A benchmark's quality.json, for the page's plot of codecs."),
@@ -328,8 +334,10 @@ def evaluate(
     from vqaudio.evaluate import Plan
     from vqaudio.judging import Wanted, evaluate_sound
 
+    if page is None and (compare or speakers):
+        raise typer.BadParameter("--compare and --speaker are for the page: give --report FOLDER")
     names = tuple(name.strip() for name in scores.split(",")) if scores is not None else None
-    wanted = Wanted(output, page, listen, compare, force)
+    wanted = Wanted(output, page, listen, tuple(speakers or ()), compare, force)
     evaluate_sound(model, device, data, Plan(names, limit, seed, temperature), wanted, report)
     report.finish()
 
@@ -436,7 +444,7 @@ def models(
 
 def _list_speakers(facts: dict[str, Any], as_json: bool) -> None:
     """Those with a minute of training and more a line each, then the names of the others."""
-    nothing_known = [{"name": name, "gender": "", "minutes": 0.0} for name in facts["speakers"]]
+    nothing_known = [{"name": name, "gender": "", "minutes": 0.0} for name in facts.get("speakers", ())]
     known = facts["training"].get("speakers", nothing_known)
     licence = facts["training"].get("licence", "")
     if as_json:

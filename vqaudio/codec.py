@@ -36,6 +36,7 @@ from vqaudio.streaming import (
     survey,
     token_count,
 )
+from vqaudio.stretches import GROUP
 from vqaudio.voices import Voice, fitted_voice, named_voice
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -310,10 +311,10 @@ class Codec:
     def warm_up(self) -> None:
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
         sampler = Sampler(self.model.decoder, SILENCE_LEVEL)
-        features = np.zeros((1, 1, self.config.decoder.features), np.float32)
-        uniforms = np.full((1, self.config.decoder.hop_length), 0.5)
+        features = np.zeros((GROUP, 1, self.config.decoder.features), np.float32)
+        uniforms = np.full((GROUP, self.config.decoder.hop_length), 0.5)
         sampler.stream().push(features[0], uniforms[0])
-        sampler.streams(1).push(features, uniforms)
+        sampler.streams(GROUP).push(features, uniforms)
 
     # ---------------------------------------------------------------------------------------------- block by block
 

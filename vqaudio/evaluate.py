@@ -28,6 +28,7 @@ from vqaudio.scores import Mean, Original, Scores, summary
 from vqaudio.soundfiles import SoundReader
 from vqaudio.stream import Stream
 from vqaudio.streaming import mixed
+from vqaudio.voices import Voice
 
 Wave = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
@@ -53,13 +54,13 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """A file gone through the codec: its sound before and after, its codes ``[tokens]``, and its scores."""
+    """A file gone through the codec: its sound before and after, its stream of one channel, and its scores."""
 
     name: str  # its path in the corpus
     recording: Recording
     original: Original
     decoded: Wave
-    codes: Codes
+    stream: Stream
     scores: Scores
 
 
@@ -79,7 +80,7 @@ class Evaluation:
     """What :func:`evaluate` found: means by group ("all" is all of them), and the codes of the whole pass.
 
     ``utterances`` has each file by its path in the corpus. ``failed`` has a line for each file that could not be
-    scored, ``not_measured`` one for each score that was left out for want of its package.
+    scored, ``not_measured`` one for each score that was left out.
     """
 
     groups: dict[str, dict[str, Mean]]
@@ -115,6 +116,9 @@ def evaluate(
 ) -> Evaluation:
     """Codes and decodes the corpus' files (channels mixed to one) and scores what comes back.
 
+    A model with speakers speaks with the voice of each recording's own speaker, where it knows him, or else with the
+    voice that it finds in the recording.
+
     Args:
         codec: of the model.
         corpus: a folder with manifest.tsv, or any that :func:`vqaudio.corpora.find_recordings` reads.
@@ -125,40 +129,53 @@ def evaluate(
     Raises:
         ConfigError: the plan names a score that is unknown or whose package is not installed.
         DataError: there is no corpus, or none of its files can be scored.
-        ModelError: the codec cannot decode by itself.
     """
+    recordings = chosen_recordings(corpus, plan.limit)
     names, not_measured = chosen_scores(plan.scores)
-    found: dict[str, list[Scored]] = defaultdict(list)
+    if "wer" in names and not any(recording.transcript for recording in recordings):
+        not_measured += ("wer is not measured: the corpus has no transcripts; a manifest.tsv may have them",)
     utterances: dict[str, Scored] = {}
     failed = []
     counts = np.zeros(codec.config.quantizer.codebook_size, np.int64)
     foreign = np.zeros(1, np.int32)
-    for recording in progress(chosen_recordings(corpus, plan.limit)):
+    for recording in progress(recordings):
+        name = Path(os.path.relpath(recording.path, corpus)).as_posix()
         try:
             original = read_original(recording, codec.config.sample_rate_hz)
+            voice = own_voice(codec, recording, original)
         except (VqaudioError, OSError) as error:
-            failed.append(str(error))
+            failed.append(f"{recording.path}: {str(error).removeprefix(f'{recording.path}: ')}")
             continue
-        name = Path(os.path.relpath(recording.path, corpus)).as_posix()
-        utterance = _go_through(codec, name, recording, original, foreign, plan, names)
-        foreign = utterance.codes
+        utterance = _go_through(codec, name, recording, original, voice, foreign, plan, names)
+        foreign = utterance.stream.codes[0]
         counts += np.bincount(foreign, minlength=len(counts))
         duration_s = len(original.wave) / original.sample_rate_hz
-        of = Scored(recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores)
-        utterances[name] = of
-        found[recording.group].append(of)
+        utterances[name] = Scored(
+            recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores
+        )
         watch(utterance)
-    if not found:
+    if not utterances:
         raise DataError(f"{corpus}: no file could be scored ({failed[0]}); give a corpus of speech")
+    return _evaluation(utterances, counts, tuple(failed), not_measured)
+
+
+def _evaluation(
+    utterances: dict[str, Scored], counts: npt.NDArray[np.int64], failed: tuple[str, ...], not_measured: tuple[str, ...]
+) -> Evaluation:
+    """``counts[K]`` say how often each code occurred."""
+    groups: dict[str, list[Scores]] = defaultdict(list)
+    for utterance in utterances.values():
+        groups[utterance.group].append(utterance.scores)
+    every = [utterance.scores for utterance in utterances.values()]
     shares = counts[counts > 0] / counts.sum()
     return Evaluation(
-        groups={group: summary([s.scores for s in of]) for group, of in (*found.items(), ("all", utterances.values()))},
+        groups={group: summary(of) for group, of in (*groups.items(), ("all", every))},
         utterances=utterances,
         codes_used=len(shares),
         codebook_size=len(counts),
         largest_code_share=float(shares.max()),
         code_entropy_bits=float(-(shares * np.log2(shares)).sum()),
-        failed=tuple(failed),
+        failed=failed,
         not_measured=not_measured,
     )
 
@@ -200,17 +217,33 @@ def read_original(recording: Recording, sample_rate_hz: int) -> Original:
 # ------------------------------------------------------------------------------------------------------ one utterance
 
 
+def own_voice(codec: Codec, recording: Recording, original: Original) -> Voice | None:
+    """Who speaks in the recording, for a model that must be told: a speaker of its own, or a voice learnt from it."""
+    if codec.model.speakers is None:
+        return None
+    if recording.speaker in codec.config.speakers:
+        return codec.check_speaker(recording.speaker)
+    return codec.voice_of(original.wave, original.sample_rate_hz)
+
+
 def _go_through(
-    codec: Codec, name: str, recording: Recording, original: Original, foreign: Codes, plan: Plan, names: Iterable[str]
+    codec: Codec,
+    name: str,
+    recording: Recording,
+    original: Original,
+    voice: Voice | None,
+    foreign: Codes,
+    plan: Plan,
+    names: Iterable[str],
 ) -> Utterance:
     stream = codec.encode(original.wave, original.sample_rate_hz)
-    decoded = codec.decode(stream, plan.seed, plan.temperature)[0]
+    decoded = codec.decode(stream, plan.seed, plan.temperature, speaker=voice)[0]
     packed = Stream(dataclasses.replace(stream.header, coder=Coder.PACKED), stream.codes)
     rates = {"bits_per_second": stream, "packed_bits_per_second": packed}
     found = {rate: _bits_per_second(codec, of) for rate, of in rates.items()}
-    found |= likelihood(codec, original.wave, stream.codes[0], foreign)
+    found |= likelihood(codec, original.wave, stream.codes[0], foreign, voice)
     found |= scores.score(original, decoded, names)
-    return Utterance(name, recording, original, decoded, stream.codes[0], found)
+    return Utterance(name, recording, original, decoded, stream, found)
 
 
 def _bits_per_second(codec: Codec, stream: Stream) -> float:
@@ -221,7 +254,7 @@ def _bits_per_second(codec: Codec, stream: Stream) -> float:
 
 
 @torch.no_grad()
-def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes) -> dict[str, float]:
+def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Voice | None = None) -> dict[str, float]:
     """The model's likelihood of ``wave[T]``, at normalised level and padded with silence to whole tokens, in bits.
 
     Args:
@@ -229,13 +262,16 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes) -> dict[s
         wave: at the model's rate.
         codes: the tokens ``[tokens]`` that ``wave`` was encoded to.
         foreign: the tokens of another sound, of any length: with these the likelihood must be clearly worse.
+        voice: who speaks, where the model knows speakers.
     """
     model, (level,) = codec.model, audio.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
+    device = model.decoder.embedding.weight.device
     padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.hop_length - len(wave)))
-    emphasised = model.emphasise(torch.from_numpy(padded)[None])
+    emphasised = model.emphasise(torch.from_numpy(padded)[None].to(device))
+    told = None if voice is None else torch.from_numpy(voice)[None].to(device)
 
     def decoder_bits(used: Codes) -> float:
-        features = model.features(torch.from_numpy(used.astype(np.int64))[None])
+        features = model.features(torch.from_numpy(used.astype(np.int64))[None].to(device), told)
         return float(model.decoder_nll(features, emphasised, emphasised.shape[1])) * _BITS_PER_NAT
 
     bits = decoder_bits(codes)
@@ -246,7 +282,7 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes) -> dict[s
         "bound_uniform_prior": bits + uniform / model.hop_length,
     }
     if model.prior is not None and model.prior.speakers is None:
-        tokens = torch.from_numpy(codes.astype(np.int64))[None]
+        tokens = torch.from_numpy(codes.astype(np.int64))[None].to(device)
         per_token = float(model.prior.nll(tokens).mean()) * _BITS_PER_NAT
         found |= {"bits_per_token": per_token, "bound_learnt_prior": bits + per_token / model.hop_length}
     return found

@@ -1,30 +1,58 @@
 """The work of ``vqaudio evaluate`` on a model of sound."""
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqaudio.console import Report, evaluation_lines
+from vqaudio.conversion import Voices
 from vqaudio.jobs import load_ready
 
 if TYPE_CHECKING:
-    from vqaudio.evaluate import Plan
+    from vqaudio.codec import Codec
+    from vqaudio.evaluate import Plan, Utterance, Wave
 
 PAGE = "index.html"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What comes of an evaluation besides the table: a JSON file, and a folder for a page with ``listen`` utterances of
-    each group and the codecs of the benchmark in ``compare``; each may be left out."""
+    """What comes of an evaluation besides the table.
+
+    Attributes:
+        json: a file for all figures.
+        page: a folder for a page to listen to.
+        listen: how many utterances of each group the page plays.
+        speakers: names or sound files; the page has each utterance in these voices, too. Without any it takes the first
+            two speakers of a model that has some.
+        compare: a benchmark, whose codecs the page shows beside the model.
+        force: to overwrite files.
+    """
 
     json: Path | None = None
     page: Path | None = None
     listen: int = 0
+    speakers: tuple[str, ...] = ()
     compare: Path | None = None
     force: bool = False
+
+
+def _converter(codec: "Codec", speakers: tuple[str, ...], plan: "Plan") -> "Callable[[Utterance], dict[str, Wave]]":
+    """Speaks an utterance in other voices; refuses unknown ones now."""
+    voices = Voices()
+    chosen = {speaker: voices.of(codec, speaker) for speaker in speakers or codec.config.speakers[:2]}
+    for voice in chosen.values():
+        codec.check_speaker(voice)
+
+    def convert(utterance: "Utterance") -> "dict[str, Wave]":
+        decode = partial(codec.decode, utterance.stream, plan.seed, plan.temperature)
+        return {f"converted to {Path(name).stem}": decode(speaker=voice)[0] for name, voice in chosen.items()}
+
+    return convert
 
 
 def evaluate_sound(model: str, device: str, data: Path, plan: "Plan", wanted: Wanted, report: Report) -> None:
@@ -35,7 +63,7 @@ def evaluate_sound(model: str, device: str, data: Path, plan: "Plan", wanted: Wa
     from vqaudio.report import Gallery, read_rivals, render
 
     rivals = read_rivals(wanted.compare) if wanted.compare else []
-    gallery = Gallery(wanted.listen if wanted.page else 0)
+    gallery = Gallery(wanted.listen if wanted.page else 0, _converter(codec, wanted.speakers, plan))
     corpus = data.parent if data.name == "manifest.tsv" else data
     if wanted.page:
         wanted.page.mkdir(exist_ok=True)

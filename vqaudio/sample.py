@@ -5,7 +5,7 @@ same rule from uniform numbers made outside, so that a seed means the same thing
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from vqaudio.prior import WaveNetPrior
 from vqaudio.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
+    from vqaudio.kernels.narrow import Network
     from vqaudio.kernels.reference import Draw, Weights
 
 Floats = npt.NDArray[np.float32]
@@ -78,6 +79,17 @@ class Conditioner:
         conditions: Floats = (features @ self._projection).reshape(len(features), *self._bias.shape) + self._bias
         return conditions
 
+    def side_by_side(self, features: Floats) -> Floats:
+        """``features[streams, frames, F]`` to conditions ``[frames, L, 2R, streams]``."""
+        streams, frames = features.shape[:2]
+        held = np.empty((frames, *self._bias.shape, streams), np.float32)
+        held[:] = self._bias[..., None]
+        if self._projection is not None:
+            flat = held.reshape(frames, -1, streams)
+            for frame, added in enumerate(features.transpose(1, 2, 0)):
+                flat[frame] += self._projection.T @ added
+        return held
+
 
 class SymbolStream:
     """One stream of symbols from a WaveNet. Its state lives across calls and does not grow with their number."""
@@ -93,6 +105,29 @@ class SymbolStream:
         hop = self._sampler.hop_length
         assert len(uniforms) == len(features) * hop
         return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, self._sampler.rule)
+
+
+_COMPANY = 7  # streams from which on the kernel for many is the faster one, a register of it empty or not
+
+
+class _EachAlone:
+    """The kernel for many streams, where they are few: each goes by itself."""
+
+    def __init__(self, kernels: list[Kernel]) -> None:
+        self._kernels = kernels
+
+    def generate(
+        self, conditions: Floats, hop_length: int, uniforms: npt.NDArray[np.float64], rule: "Draw"
+    ) -> Integers:
+        """``conditions[frames, L, 2R, streams]`` and ``uniforms[T, streams]`` to symbols ``[T, streams]``."""
+        own = enumerate(self._kernels)
+        drawn = [k.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule) for n, k in own]
+        return np.stack(drawn, axis=-1)
+
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+        """``symbols[T, streams]`` to logits ``[T, K, streams]``."""
+        own = enumerate(self._kernels)
+        return np.stack([k.score(conditions[..., n], hop_length, symbols[:, n].copy()) for n, k in own], axis=-1)
 
 
 class SymbolStreams:
@@ -122,8 +157,7 @@ class SymbolStreams:
         hop = self._sampler.hop_length
         for first in range(0, features.shape[1], self._FRAMES):
             part = features[:, first : first + self._FRAMES]
-            conditions = np.stack([self._sampler.conditioner(stream) for stream in part], axis=-1)
-            yield conditions, slice(first * hop, (first + part.shape[1]) * hop)
+            yield self._sampler.conditioner.side_by_side(part), slice(first * hop, (first + part.shape[1]) * hop)
 
 
 class Sampler:
@@ -144,18 +178,28 @@ class Sampler:
         self.conditioner = Conditioner(wavenet)
         self.rule = Draw(temperature, top_p)
         self._weights, self._first_symbol = export(wavenet), first_symbol
+        self._networks: dict[object, Network] = {}
 
     def stream(self) -> SymbolStream:
         """A new stream. The first use on a machine compiles the kernel (and caches that)."""
         from vqaudio.kernels import cpu
 
-        return SymbolStream(self, cpu.Kernel(self._weights, self._first_symbol))
+        return SymbolStream(self, cpu.Kernel(self._network(cpu.prepared), self._first_symbol))
 
     def streams(self, count: int) -> SymbolStreams:
-        """``count`` new streams side by side; hold BLAS to one thread while they run. Compiles as :meth:`stream`."""
-        from vqaudio.kernels import cpu_many
+        """``count`` new streams side by side, each as :meth:`stream` gives it. Compiles likewise."""
+        from vqaudio.kernels import cpu, cpu_many
 
-        return SymbolStreams(self, cpu_many.Kernel(self._weights, self._first_symbol, count))
+        if count < _COMPANY:
+            network = self._network(cpu.prepared)
+            return SymbolStreams(self, _EachAlone([cpu.Kernel(network, self._first_symbol) for _ in range(count)]))
+        return SymbolStreams(self, cpu_many.Kernel(self._network(cpu_many.prepared), self._first_symbol, count))
+
+    def _network(self, prepared: "Callable[[Weights], Network]") -> "Network":
+        """The weights as a kernel has ``prepared`` them, once for all its streams."""
+        if prepared not in self._networks:
+            self._networks[prepared] = prepared(self._weights)
+        return self._networks[prepared]
 
 
 class Preview(NamedTuple):

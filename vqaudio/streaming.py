@@ -6,6 +6,8 @@ long it is. Decoding puts the conditioning stack's context around each block of 
 across blocks.
 """
 
+import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from vqaudio import audio
 from vqaudio.audio import Block
@@ -23,9 +26,10 @@ from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
-from vqaudio.stretches import Joiner, Layout, cut, layout, speak
+from vqaudio.stretches import Joiner, Layout, Stretch, cut, layout, speak
 
-BLOCK_TOKENS = 2048  # encoded at once: enough to keep a matrix product busy, and the tokens of one block of a stream
+BLOCK_TOKENS = 2048  # the tokens of one block of a stream
+_WINDOW_TOKENS = 1024  # encoded at once, a part of a block: enough to keep a product busy, small enough for the caches
 _EXACT_TOKENS = 256  # decoded at once: about a second, so that progress shows and Ctrl-C is soon heard
 _READ_FRAMES = 65536
 MUTE_RAMP_S = 0.005
@@ -124,14 +128,25 @@ def encode_blocks(model: AudioVQVAE, sound: Sound, gains: tuple[float, ...], tok
 
     Beyond its ends the sound is silent.
     """
+    _keep_memory()
     context = model.encoder.context_tokens
     emphasised = _emphasised(model, sound, gains)
     hop = model.hop_length
-    windows = _windows(emphasised, sound.channels, BLOCK_TOKENS * hop, context * hop)
-    for first, window in zip(range(0, tokens, BLOCK_TOKENS), windows, strict=False):
-        # one channel at a time, so that its codes do not depend on how many there are
-        codes = np.stack([_encode_window(model, channel) for channel in window])
-        yield codes[:, context:][:, : min(BLOCK_TOKENS, tokens - first)]
+    windows = _windows(emphasised, sound.channels, _WINDOW_TOKENS * hop, context * hop)
+    for first in range(0, tokens, BLOCK_TOKENS):
+        size, parts = min(BLOCK_TOKENS, tokens - first), []
+        for window in itertools.islice(windows, -(-size // _WINDOW_TOKENS)):
+            # one channel at a time, so that its codes do not depend on how many there are
+            codes = np.stack([_encode_window(model, channel) for channel in window])
+            parts.append(codes[:, context:][:, :_WINDOW_TOKENS])
+        yield np.concatenate(parts, axis=1)[:, :size]
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Lets glibc learn, from a large block given back, to keep such blocks: fresh pages for every layer's output would
+    cost a sixth of the encoder's time. Other allocators do not mind."""
+    np.empty(31 * 2**20, np.uint8)  # just below the largest from which it learns
 
 
 @torch.inference_mode()
@@ -363,7 +378,13 @@ class _SideBySide:
         hop, offset = self._model.hop_length, self._passed - window.inner.start
         stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
         generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
-        features = [_features(self._model, codes, self._sampling.voice) for codes in window.codes]
+
+        def features(stretch: Stretch) -> npt.NDArray[np.float32]:
+            low = max(stretch.begin - self._model.conditioning.context_tokens, 0)
+            codes = window.codes[stretch.channel, low : stretch.stop + self._model.conditioning.context_tokens]
+            rows = _features(self._model, codes, self._sampling.voice)
+            return np.concatenate(rows[stretch.begin - low : stretch.stop - low])
+
         parts: list[list[Block]] = [[] for _ in self._joiners]
         for s, symbols in zip(stretches, speak(self._sampler, stretches, features, generators), strict=True):
             wave = audio.DeEmphasis(self._model.config.pre_emphasis)(_MU_LAW[symbols])[(s.first - s.begin) * hop :]
@@ -376,7 +397,8 @@ class _SideBySide:
 def _features(model: AudioVQVAE, codes: Codes, voice: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
     """``codes[n]``, spoken in ``voice[V]``, to the decoder's features ``[n, frames_per_token, F]``."""
     device = model.decoder.embedding.weight.device
-    with torch.autocast(device.type, enabled=False):
+    # with one thread it rounds alike wherever it runs, and is called by as many as there are cores
+    with threadpool_limits(1, "openmp"), torch.autocast(device.type, enabled=False):
         who = None if voice is None else torch.from_numpy(voice)[None].to(device)
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
     rows = features[0].T.cpu().numpy()

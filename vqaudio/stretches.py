@@ -4,10 +4,11 @@ A WaveNet draws one sample after another, but its memory is short. Each stretch 
 full voice where it is wanted, and ends a little late; where two meet, the later takes over at the place of the
 overlap where the two agree best, which is a pause if there is one. What comes out depends on the tokens and the seed,
 not on the number of threads: the stretches, and the groups that go through the kernel together, are laid out by the
-stream's length.
+stream's length. Of a short sound there are few, each spoken alone: company pays from about eight on.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -21,9 +22,10 @@ from vqaudio.sample import Sampler
 WARM_UP = 2048  # samples spoken before a stretch and thrown away: four times the bundled decoders' receptive field
 OVERLAP = 1536  # samples spoken beyond a stretch's end, for the splice
 STRETCH = 32000  # samples
-LEAST = 16000  # samples; in a shorter stretch the throw-away would cost more than company gains
+LEAST = 8000  # samples; in a shorter stretch the throw-away would cost more than company gains
 SIDE_BY_SIDE = 32  # stretches that are decoded together, all channels counted
-_GROUP, _SMALL_GROUP = 16, 8  # streams of one kernel; the small where there are too few for two large groups
+GROUP = 16  # streams of one kernel; of fewer stretches each is spoken alone
+_FEW, _LEAST_ALONE = 4, 16000  # channels and stretches of a short sound; samples in such a stretch
 _SPLICE = 80  # samples over which one stretch fades into the next
 
 Floats = npt.NDArray[np.float32]
@@ -44,10 +46,14 @@ class Layout(NamedTuple):
 def layout(tokens: int, channels: int, hop_length: int) -> Layout:
     """The cut of ``tokens`` tokens, of ``hop_length`` samples each, of each of ``channels`` channels."""
     most = max(1, SIDE_BY_SIDE // channels)
-    stretch, least, *beyond = (-(-samples // hop_length) for samples in (STRETCH, LEAST, WARM_UP, OVERLAP))
+    sizes = (STRETCH, LEAST, _LEAST_ALONE, WARM_UP, OVERLAP)
+    stretch, least, least_alone, *beyond = (-(-samples // hop_length) for samples in sizes)
     if tokens >= most * stretch:
         return Layout(stretch, most, *beyond)
-    count = max(1, min(most, tokens // least))
+    count = min(most, tokens // least)
+    if count * channels < GROUP:
+        few = max(1, min(_FEW // channels, tokens // least_alone))
+        count = 1 << few.bit_length() - 1  # a power of two keeps as many cores equally busy
     return Layout(max(1, -(-tokens // count)), count, *beyond)
 
 
@@ -73,28 +79,33 @@ def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Stret
 
 
 def speak(
-    sampler: Sampler, stretches: list[Stretch], features: list[Floats], generators: list[np.random.Generator]
+    sampler: Sampler,
+    stretches: list[Stretch],
+    features: Callable[[Stretch], Floats],
+    generators: list[np.random.Generator],
 ) -> list[npt.NDArray[np.int64]]:
     """The symbols of each stretch from ``begin`` to ``stop``.
 
-    ``features[channel]`` is the window's ``[tokens, frames_per_token, F]``; ``generators`` draw the uniform numbers,
-    one a stretch.
+    ``features`` gives a stretch's ``[frames, F]``, in any thread; ``generators`` draw the uniform numbers, one a
+    stretch.
     """
-    size = _GROUP if len(stretches) >= SIDE_BY_SIDE else _SMALL_GROUP
     jobs = list(zip(stretches, generators, strict=True))
-    groups = [jobs[first : first + size] for first in range(0, len(jobs), size)]
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+    count = len(jobs) if len(jobs) < GROUP else max(2, -(-len(jobs) // GROUP))
+    groups = [jobs[len(jobs) * i // count : len(jobs) * (i + 1) // count] for i in range(count)]
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         spoken = pool.map(lambda group: _speak_group(sampler, group, features), groups)
         return [symbols for group in spoken for symbols in group]
 
 
 def _speak_group(
-    sampler: Sampler, group: list[tuple[Stretch, np.random.Generator]], features: list[Floats]
+    sampler: Sampler, group: list[tuple[Stretch, np.random.Generator]], features: Callable[[Stretch], Floats]
 ) -> list[npt.NDArray[np.int64]]:
-    rows = [np.concatenate(features[stretch.channel][stretch.begin : stretch.stop]) for stretch, _ in group]
+    rows = [features(stretch) for stretch, _ in group]
     frames = max(len(row) for row in rows)
-    held = np.stack([np.pad(row, ((0, frames - len(row)), (0, 0)), mode="edge") for row in rows])
     uniforms = np.stack([generator.random(frames * sampler.hop_length) for _, generator in group])
+    if len(group) == 1:
+        return [sampler.stream().push(rows[0], uniforms[0])]
+    held = np.stack([np.pad(row, ((0, frames - len(row)), (0, 0)), mode="edge") for row in rows])
     symbols = sampler.streams(len(group)).push(held, uniforms)
     return [drawn[: len(row) * sampler.hop_length] for drawn, row in zip(symbols, rows, strict=True)]
 

@@ -83,15 +83,18 @@ def go_through(codec: Codec, model: str, original: Original, names: tuple[str, .
             yield program.name, figures_of(coded, score(original, coded.wave, names), seconds)
 
 
-def measure(model: str, corpus: Path, limit: int, wanted: tuple[str, ...] | None) -> dict[str, Any]:
-    """All codecs over the corpus; ``limit`` files of each group where it is not 0."""
+def measure(model: str, corpus: Path, limit: int, wanted: tuple[str, ...] | None) -> Iterator[dict[str, Any]]:
+    """All codecs over the corpus, ``limit`` files of each group where it is not 0: the result so far after each file.
+
+    The groups take turns, so that a run that is cut off has some of each.
+    """
     codec = vqaudio.load(model, "cpu")
     names, not_measured = chosen_scores(wanted)
     absent = {program.name: line for program in PROGRAMS if (line := program.absent())}
     for line in (*not_measured, *(f"{name} is left out: {line}" for name, line in absent.items())):
         print(line, file=sys.stderr)
     found: dict[str, dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
-    recordings, seconds = chosen_recordings(corpus, limit), 0.0
+    recordings, seconds = in_turn(chosen_recordings(corpus, limit)), 0.0
     for number, recording in enumerate(recordings, start=1):
         original = read_original(recording, RATE_HZ)
         seconds += len(original.wave) / RATE_HZ
@@ -99,21 +102,31 @@ def measure(model: str, corpus: Path, limit: int, wanted: tuple[str, ...] | None
             found[name][recording.group].append(figures)
             found[name]["all"].append(figures)
         print(f"{number} of {len(recordings)}: {recording.path.name}", file=sys.stderr, flush=True)
-    programs = {program.name for program in PROGRAMS}
+        yield {
+            "machine": machine(),
+            "versions": versions(),
+            "corpus": corpus_facts(recordings[:number], seconds),
+            "absent": absent,
+            "not_measured": list(not_measured),
+            "codecs": {name: codec_document(name, groups) for name, groups in found.items()},
+        }
+
+
+def in_turn(recordings: list[Recording]) -> list[Recording]:
+    """One of each group, then the next of each."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for recording in recordings:
+        turns.append(seen[recording.group])
+        seen[recording.group] += 1
+    return [recording for _, recording in sorted(zip(turns, recordings, strict=True), key=lambda pair: pair[0])]
+
+
+def codec_document(name: str, groups: dict[str, list[Scores]]) -> dict[str, Any]:
     return {
-        "machine": machine(),
-        "versions": versions(),
-        "corpus": corpus_facts(recordings, seconds),
-        "absent": absent,
-        "not_measured": list(not_measured),
-        "codecs": {
-            name: {
-                "ours": name not in programs,
-                "figures": document(groups["all"]),
-                "groups": {group: document(of) for group, of in groups.items() if group != "all"},
-            }
-            for name, groups in found.items()
-        },
+        "ours": name not in {program.name for program in PROGRAMS},
+        "figures": document(groups["all"]),
+        "groups": {group: document(of) for group, of in groups.items() if group != "all"},
     }
 
 
@@ -180,7 +193,6 @@ def table(title: str, codecs: dict[str, dict[str, Any]]) -> list[str]:
 
 def write(result: dict[str, Any], folder: Path) -> None:
     """quality.json, quality.md and quality.png."""
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / "quality.md").write_text(as_markdown(result))
     rate_quality_png(read_rivals(folder / "quality.json"), folder / "quality.png")
@@ -196,12 +208,18 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Measures, writes as it goes, and prints the tables at the end."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    wanted = tuple(arguments.scores.split(",")) if arguments.scores else None
+    for result in measure(arguments.model, arguments.corpus, arguments.limit, wanted):
+        write(result, arguments.output)
+    print((arguments.output / "quality.md").read_text())
+
+
 def main() -> None:
     arguments = arguments_of(argparse.ArgumentParser(description=__doc__))
-    wanted = tuple(arguments.scores.split(",")) if arguments.scores else None
-    result = measure(arguments.model, arguments.corpus, arguments.limit, wanted)
-    write(result, arguments.output)
-    print(as_markdown(result))
+    benchmark(arguments)
 
 
 if __name__ == "__main__":

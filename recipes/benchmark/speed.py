@@ -4,6 +4,7 @@ python recipes/benchmark/speed.py -o recipes/benchmark/results [--model speech] 
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -11,8 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +21,16 @@ import numba
 import numpy as np
 import soundfile
 import torch
-from naive import IncrementalSampler
+from limits import best, cores, layer_costs, macs_per_sample, peaks, samplers, training
 
 import vqaudio
-from vqaudio.audio import SILENCE_LEVEL
 from vqaudio.codec import PRETRAINED, Codec
 from vqaudio.container import Coder
 from vqaudio.generate import generate
-from vqaudio.sample import Sampler
+from vqaudio.resample import resample
 
 RATE = 16000
-
-
-def best(work: Callable[[], Any], repeats: int = 3) -> float:
-    """Seconds of the fastest of a few runs."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
+LENGTHS_S = (1, 3, 10, 60, 300)
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -50,61 +39,35 @@ def speech(seconds: float) -> np.ndarray:
     return np.resize(clip, round(seconds * RATE))
 
 
-def macs_per_sample(codec: Codec) -> int:
-    """Multiply-accumulates of one sample through the decoder, conditioning left out."""
-    c = codec.config.decoder
-    layer = 4 * c.residual**2 + c.residual * (c.residual + c.skip)
-    return len(c.dilations) * layer + c.skip * c.hidden + c.hidden * c.levels
-
-
-def matrix_peak() -> float:
-    """GMAC/s of a large float32 product on one core."""
-    a = torch.randn(1024, 1024)
-    return 1024**3 / best(lambda: a @ a, 5) / 1e9
-
-
 def conversions(codec: Codec) -> dict[str, float]:
     """Times real time of each direction, one core unless it says otherwise."""
-    wave = speech(60)
-    stream = codec.encode(wave, RATE)
-    rows = {"encode, one core": 60 / best(lambda: codec.encode(wave, RATE))}
-    short = codec.encode(wave[: 6 * RATE], RATE)
-    codec.decode(short)  # compiles
-    rows["decode, one stream (--exact), one core"] = 6 / best(lambda: codec.decode(short, exact=True))
-    cores = os.cpu_count() or 1
-    for count in dict.fromkeys((1, cores)):
-        os.sched_setaffinity(0, range(count))
-        rows[f"decode, 60 s file, {count} core{'s' * (count > 1)}"] = 60 / best(lambda: codec.decode(stream), 2)
-    os.sched_setaffinity(0, range(cores))
-    if codec.model.prior is not None:
+    wave, short, most = speech(60), speech(6), os.cpu_count() or 1
+    fast = resample(wave[None], RATE, 48000)[0]
+    stream, short_stream = codec.encode(wave, RATE), codec.encode(short, RATE)
+    codec.decode(stream)  # compiles
+    with cores(1):
+        rows = {
+            "encode 60 s": 60 / best(lambda: codec.encode(wave, RATE)),
+            "encode 60 s at 48 kHz": 60 / best(lambda: codec.encode(fast, 48000)),
+            "encode 3 s": 3 / best(lambda: codec.encode(short[: 3 * RATE], RATE)),
+            "decode 6 s, one stream (--exact)": 6 / best(lambda: codec.decode(short_stream, exact=True)),
+            "decode 60 s": 60 / best(lambda: codec.decode(stream), 3),
+        }
+    if most > 1:
+        with cores(2):
+            rows["decode 6 s, two cores"] = 6 / best(lambda: codec.decode(short_stream))
+            rows["decode 60 s, two cores"] = 60 / best(lambda: codec.decode(stream))
+    if codec.model.prior is not None and codec.model.prior.speakers is None:
         coder, codes = codec.block_coder(Coder.PRIOR), stream.codes[0, :2048]
         payload = coder.encode(codes)
         seconds = len(codes) * codec.model.hop_length / RATE
-        rows["tokens to bytes under the prior, one core"] = seconds / best(lambda: coder.encode(codes))
-        rows["bytes to tokens under the prior, one core"] = seconds / best(lambda: coder.decode(payload, len(codes)))
-        generate(codec, 0.1)
-        rows["drawing new tokens, one core"] = 10 / best(lambda: generate(codec, 10))
-    return rows
-
-
-def samplers(codec: Codec) -> dict[str, float]:
-    """Samples a second of the kernels and of plain PyTorch, same network, same features, one core."""
-    features = torch.randn(40, codec.config.decoder.features)
-    samples = len(features) * codec.model.hop_length
-    naive = IncrementalSampler(codec.model.decoder, SILENCE_LEVEL)
-    rows = {
-        "plain PyTorch, incremental": 10 * codec.model.hop_length / best(lambda: naive.generate(features[:10], 1.0), 2)
-    }
-    sampler, own = Sampler(codec.model.decoder, SILENCE_LEVEL), features.numpy()
-    one, uniforms = sampler.stream(), np.random.default_rng(0).random((16, samples))
-    one.push(own[:1], uniforms[0, : codec.model.hop_length])
-    rows["one stream"] = samples / best(lambda: one.push(own, uniforms[0]))
-    os.sched_setaffinity(0, [0])
-    for count in (8, 16):
-        many, held = sampler.streams(count), np.stack([own] * count)
-        many.push(held[:, :1], uniforms[:count, : codec.model.hop_length])
-        rows[f"{count} streams side by side"] = count * samples / best(partial(many.push, held, uniforms[:count]))
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        with cores(1):
+            rows["tokens to bytes under the prior"] = seconds / best(lambda: coder.encode(codes), 3)
+            rows["bytes to tokens under the prior"] = seconds / best(lambda: coder.decode(payload, len(codes)), 3)
+            generate(codec, 0.1)
+            rows["drawing new tokens"] = 10 / best(lambda: generate(codec, 10), 3)
+            generate(codec, 0.1, 16)
+            rows["drawing new tokens, 16 at a time"] = 160 / best(lambda: generate(codec, 10, 16), 3)
     return rows
 
 
@@ -118,44 +81,73 @@ def run_program(*arguments: object) -> tuple[float, float]:
     return time.perf_counter() - started, float(printed)
 
 
-def program(folder: Path, model: str, hour: bool) -> dict[str, str]:
-    """Start-up times, and memory against length."""
-    rows = {"`vqaudio --help`": f"{min(run_program('--help')[0] for _ in range(5)):.2f} s"}
+def start_up(folder: Path, model: str) -> dict[str, float]:
+    """Seconds of short commands, each the best of a few, after their first run."""
     soundfile.write(folder / "short.wav", speech(3), RATE)
-    run_program("encode", folder / "short.wav", "--model", model)
+    encode = ("encode", folder / "short.wav", "--model", model, "--force")
     decode = ("decode", folder / "short.vqa", "--model", model, "--force")
-    run_program(*decode)
-    rows["`vqaudio decode` of 3 s, from the second on"] = f"{run_program(*decode)[0]:.1f} s"
-    for minutes in (1, 60) if hour else (1, 5):
-        path = folder / f"{minutes}.wav"
-        soundfile.write(path, speech(60 * minutes), RATE)
+    commands = {"`vqaudio --help`": ("--help",), "`vqaudio encode` of 3 s": encode, "`vqaudio decode` of 3 s": decode}
+    for command in commands.values():
+        run_program(*command)
+    return {name: min(run_program(*command)[0] for _ in range(3)) for name, command in commands.items()}
+
+
+def by_length(folder: Path, model: str, lengths_s: tuple[int, ...]) -> dict[str, dict[str, float]]:
+    """Peak memory in MB and times real time of both commands, start included, on all cores, by the sound's length."""
+    rows = {}
+    for seconds in lengths_s:
+        path = folder / f"{seconds}.wav"
+        soundfile.write(path, speech(seconds), RATE)
+        row = {}
         for verb, source in (("encode", path), ("decode", path.with_suffix(".vqa"))):
-            seconds, peak = run_program(verb, source, "--model", model, "--force")
-            rows[f"`vqaudio {verb}` of {minutes} min"] = (
-                f"{peak:.0f} MB peak, {60 * minutes / seconds:.1f} times real time"
-            )
+            taken, peak = run_program(verb, source, "--model", model, "--force")
+            row |= {f"{verb}, MB": peak, f"{verb}, times real time": seconds / taken}
+        rows[f"{seconds} s"] = row
     return rows
 
 
-def measure(model: str, hour: bool) -> dict[str, Any]:
-    """All figures."""
+def measure(model: str = "speech", hour: bool = False) -> dict[str, Any]:
+    """All figures, as a document for JSON: numbers and texts in dictionaries."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     codec = vqaudio.load(model, "cpu")
-    speeds, macs = samplers(codec), macs_per_sample(codec)
-    naive = speeds["plain PyTorch, incremental"]
+    decoder = codec.config.decoder
+    limits, speeds, macs = peaks(), samplers(codec.model.decoder), macs_per_sample(decoder)
+    larger = dataclasses.replace(decoder, dilations=tuple(2 ** (i % 10) for i in range(20)), residual=64, skip=128)
     with tempfile.TemporaryDirectory() as folder:
-        return {
+        figures = {
             "machine": f"{_processor()}, {os.cpu_count()} cores",
             "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numba {numba.__version__}",
-            "matrix product on one core": f"{matrix_peak():.0f} GMAC/s; a sample costs {macs / 1e6:.2f} MMAC",
-            "times real time": {name: f"{value:.1f}" for name, value in conversions(codec).items()},
-            "decoder, samples a second on one core": {
-                name: f"{value:,.0f}: {value / RATE:.2f} times real time, {value * macs / 1e9:.1f} GMAC/s, "
-                f"{value / naive:.0f} times plain PyTorch"
+            "model": f"{model}: a sample costs {macs / 1e6:.2f} MMAC",
+            "peak of one core, GMAC/s": limits,
+            "times real time, one core unless it says otherwise": conversions(codec),
+            "decoder on one core": {
+                name: {
+                    "samples a second": value,
+                    "times real time": value / codec.config.sample_rate_hz,
+                    "GMAC/s": value * macs / 1e9,
+                    "of the 16-bit peak": value * macs / 1e9 / limits[_limit(name)],
+                    "times plain PyTorch": value / speeds["plain PyTorch, incremental"],
+                }
                 for name, value in speeds.items()
             },
-            "program": program(Path(folder), model, hour),
+            "microseconds of one stream's sample": layer_costs(decoder),
+            "training step, samples a second": {
+                f"{len(c.dilations)} layers, {c.residual} residual, {c.skip} skip channels": {
+                    "one core": training(c, 1),
+                    "all cores": training(c, os.cpu_count() or 1),
+                }
+                for c in (decoder, larger)
+            },
+            "seconds of a command, start included": start_up(Path(folder), model),
+            "by length": by_length(Path(folder), model, (*LENGTHS_S, 3600) if hour else LENGTHS_S),
         }
+    torch.set_num_threads(threads)
+    return figures
+
+
+def _limit(sampler: str) -> str:
+    return "matrix product, 16 bits" if "side by side" in sampler else "matrix-vector product, 16 bits"
 
 
 def _processor() -> str:
@@ -170,15 +162,24 @@ def as_markdown(figures: dict[str, Any]) -> str:
         if isinstance(rows, str):
             lines += [f"- {title}: {rows}"]
             continue
-        lines += ["", f"| {title} | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
+        first = next(iter(rows.values()))
+        columns = list(first) if isinstance(first, dict) else [""]
+        lines += ["", f"| {title} | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+        for name, row in rows.items():
+            cells = [_number(value) for value in (row.values() if isinstance(row, dict) else [row])]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder, for speed.json and speed.md")
     parser.add_argument("--model", default="speech")
-    parser.add_argument("--hour", action="store_true", help="take an hour, not 5 minutes, for the memory's sake")
+    parser.add_argument("--hour", action="store_true", help="also a file of an hour, for the memory's sake")
     arguments = parser.parse_args()
     figures = measure(arguments.model, arguments.hour)
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,42 @@
 """The Numba kernel of the PixelCNN: :mod:`vqaudio.kernels.pixel_reference` at the speed of one core's caches.
 
-Its inner loops are those of :mod:`vqaudio.kernels.cpu`, for the same reasons.
+Every inner loop is long, contiguous and free of branches, so that LLVM turns it into wide fused multiply-adds; eight
+inputs go through a matrix in one pass, so that outputs are loaded and stored an eighth as often.
 """
 
 import numpy as np
 
-from vqaudio.kernels.cpu import _ZERO, _add_product, _compiled, _draw, _gate
+from vqaudio.kernels.elementary import ZERO, compiled, draw, gated
 from vqaudio.kernels.pixel_reference import PixelWeights
 from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers
 
 
-@_compiled
+@compiled
+def _add_product(y, x, w, rows, columns):  # type: ignore[no-untyped-def]
+    """``y[columns] += x[rows] @ w`` with ``w`` flat, row after row."""
+    whole = rows - rows % 8
+    for i in range(0, whole, 8):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        e, f, g, h = x[i + 4], x[i + 5], x[i + 6], x[i + 7]
+        p = w[i * columns : (i + 8) * columns]
+        for j in range(columns):
+            y[j] += (a * p[j] + b * p[columns + j] + c * p[2 * columns + j] + d * p[3 * columns + j]) + (
+                e * p[4 * columns + j] + f * p[5 * columns + j] + g * p[6 * columns + j] + h * p[7 * columns + j]
+            )
+    for i in range(whole, rows):
+        p = w[i * columns : (i + 1) * columns]
+        for j in range(columns):
+            y[j] += x[i] * p[j]
+
+
+@compiled
+def _gate(gates, width):  # type: ignore[no-untyped-def]
+    """``gates[:width] = tanh(gates[:width]) * sigmoid(gates[width:])``."""
+    for j in range(width):
+        gates[j] = gated(gates[j], gates[width + j])
+
+
+@compiled
 def _begin_row(row, w, vertical, reach, seen, above, outputs, gates):  # type: ignore[no-untyped-def]
     """The vertical stack of a row whose cells' own input, the embedded codes above, is ``seen[columns, C]``."""
     columns, width = seen.shape
@@ -28,17 +54,17 @@ def _begin_row(row, w, vertical, reach, seen, above, outputs, gates):  # type: i
             outputs[layer, column] = gates[:width]
 
 
-@_compiled
+@compiled
 def _begin_cell(column, w, flat, reach, seen, left, outputs, scratch):  # type: ignore[no-untyped-def]
     """The horizontal stack of a cell; fills ``scratch``'s base of the hidden units."""
     h, gates, mixed, skips, base, _, _ = scratch
     _, horizontal, out = flat
     width = h.shape[0]
     size = width * 2 * width
-    h[:] = _ZERO
+    h[:] = ZERO
     if column > 0:
         h[:] = seen[column - 1]
-    skips[:] = _ZERO
+    skips[:] = ZERO
     for layer in range(left.shape[0]):
         left[layer, column] = h
         gates[:] = w.horizontal_bias[layer]
@@ -55,19 +81,19 @@ def _begin_cell(column, w, flat, reach, seen, left, outputs, scratch):  # type: 
         for j in range(skips.shape[0]):
             skips[j] += mixed[width + j]
     for j in range(skips.shape[0]):
-        skips[j] = max(skips[j], _ZERO)
-    base[:] = _ZERO
+        skips[j] = max(skips[j], ZERO)
+    base[:] = ZERO
     _add_product(base, skips, w.hidden.reshape(-1), skips.shape[0], base.shape[0])
 
 
-@_compiled
+@compiled
 def _step(index, symbol, w, flat, reach, state, scratch):  # type: ignore[no-untyped-def]
     """Fills the logits of code number ``index`` after ``symbol``, the one before it (none before the first)."""
     seen, above, outputs, left = state
     _, gates, _, _, base, hidden, logits = scratch
     latents, columns = w.embedding.shape[0], seen.shape[0]
     if index == 0:
-        seen[:] = _ZERO
+        seen[:] = ZERO
     else:
         before, cell = (index - 1) % latents, (index - 1) // latents
         for j in range(seen.shape[1]):
@@ -80,25 +106,25 @@ def _step(index, symbol, w, flat, reach, state, scratch):  # type: ignore[no-unt
         column = cell % columns
         if column == 0:
             _begin_row(cell // columns, w, flat[0], reach, seen, above, outputs, gates)
-            seen[:] = _ZERO
+            seen[:] = ZERO
         _begin_cell(column, w, flat, reach, seen, left, outputs, scratch)
     for j in range(base.shape[0]):
-        hidden[j] = max(base[j] + w.hidden_bias[latent, j], _ZERO)
+        hidden[j] = max(base[j] + w.hidden_bias[latent, j], ZERO)
     logits[:] = w.logits_bias[latent]
     _add_product(logits, hidden, w.logits.reshape(-1), hidden.shape[0], logits.shape[0])
 
 
-@_compiled
+@compiled
 def _generate(uniforms, rule, w, flat, reach, state, scratch, bits, codes):  # type: ignore[no-untyped-def]
     inverse_temperature, top_p = rule
     symbol = 0
     for index in range(uniforms.shape[0]):
         _step(index, symbol, w, flat, reach, state, scratch)
-        symbol = _draw(scratch[-1], inverse_temperature, top_p, uniforms[index], bits)
+        symbol = draw(scratch[-1], inverse_temperature, top_p, uniforms[index], bits)
         codes[index] = symbol
 
 
-@_compiled
+@compiled
 def _score(codes, w, flat, reach, state, scratch, logits):  # type: ignore[no-untyped-def]
     symbol = 0
     for index in range(codes.shape[0]):

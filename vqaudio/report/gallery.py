@@ -1,7 +1,8 @@
-"""The utterances that a report lets one hear, kept small: sounds as FLAC, pictures as PNG."""
+"""The utterances that a report lets one hear. Sounds are WAV, which any browser plays and winds; pictures are PNG."""
 
 import io
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ class Exhibit:
     """A sound to hear and to see."""
 
     label: str
-    flac: bytes
+    wav: bytes
     spectrogram: bytes
 
 
@@ -38,9 +39,13 @@ class Case:
 
 @dataclass
 class Gallery:
-    """Takes the first ``count`` utterances of each group that :meth:`watch` is shown."""
+    """Takes the first ``count`` utterances of each group that :meth:`watch` is shown.
+
+    ``more`` gives further sounds of an utterance by what they are called, such as its words in other voices.
+    """
 
     count: int
+    more: Callable[[Utterance], dict[str, Wave]] = lambda utterance: {}
     cases: list[Case] = field(default_factory=list)
     _taken: Counter[str] = field(default_factory=Counter)
 
@@ -51,7 +56,7 @@ class Gallery:
             return
         self._taken[recording.group] += 1
         rate_hz, wave = utterance.original.sample_rate_hz, utterance.original.wave
-        sounds = {"original": wave, "decoded": utterance.decoded}
+        sounds = {"original": wave, "decoded": utterance.decoded} | self.more(utterance)
         self.cases.append(
             Case(
                 name=utterance.name,
@@ -60,17 +65,17 @@ class Gallery:
                 transcript=recording.transcript,
                 duration_s=len(wave) / rate_hz,
                 exhibits=tuple(
-                    Exhibit(label, flac(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
+                    Exhibit(label, wav(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
                 ),
-                tokens=len(utterance.codes),
-                token_strip=token_strip(utterance.codes),
+                tokens=utterance.stream.codes.shape[1],
+                token_strip=token_strip(utterance.stream.codes[0]),
                 scores=utterance.scores,
             )
         )
 
 
-def flac(wave: Wave, sample_rate_hz: int) -> bytes:
-    """``wave[T]`` as a FLAC file of 16 bits; what is beyond full scale is cut."""
+def wav(wave: Wave, sample_rate_hz: int) -> bytes:
+    """``wave[T]`` as a WAV file of 16 bits; what is beyond full scale is cut."""
     file = io.BytesIO()
-    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="WAV", subtype="PCM_16")
     return file.getvalue()

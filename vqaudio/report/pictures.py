@@ -24,6 +24,7 @@ _MEL_RANGE = (-6.0, 3.0)  # natural log, at the level that the codec works at
 _GOLDEN = 0.618034
 _INK = "#0a0b0c"  # becomes the colour of the page's text
 _OURS, _OTHERS = "#2f7fd6", "#9a6b1f"
+_TICKS_KBPS = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 PLOTTED = ("word_error_rate", "speaker_similarity", "stoi", "pesq_nb")
 
 
@@ -94,11 +95,13 @@ def _panel(panel: Any, name: str, rivals: Sequence[Rival]) -> None:
         colour, marker = (_OURS, "D") if rival.ours else (_OTHERS, "o")
         panel.errorbar(rate, mean.value, yerr=spread, fmt=marker, color=colour, elinewidth=1, capsize=2)
         label = rival.name.replace("$", r"\$")  # which would begin a formula
-        panel.annotate(label, (rate, mean.value), (5, 4), textcoords="offset points", fontsize=8)
+        beside = (5, -11) if rival.ours else (5, 4)  # for the two often lie close
+        panel.annotate(label, (rate, mean.value), beside, textcoords="offset points", fontsize=8)
     panel.set_xscale("log")
-    panel.set_xlabel("kb/s")
-    panel.xaxis.set_major_formatter("{x:g}")
-    panel.xaxis.set_minor_formatter("{x:g}")
-    panel.margins(x=0.15)
+    panel.set_xlabel("kb/s, all bytes of the file")
+    shown = panel.get_xlim()
+    panel.set_xticks(_TICKS_KBPS, [f"{tick:g}" for tick in _TICKS_KBPS], minor=False)
+    panel.set_xticks([], minor=True)
+    panel.set_xlim(shown[0] / 1.1, shown[1] * 1.4)
     panel.set_title(f"{FIGURES[name].label} ({FIGURES[name].better} is better)", fontsize=10)
     panel.grid(alpha=0.25)
