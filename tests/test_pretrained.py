@@ -5,11 +5,21 @@ import io
 import numpy as np
 import pytest
 import soundfile
+import torch
+from pictures import gradient
 
+from vqaudio.audio import SILENCE_LEVEL
 from vqaudio.codec import PRETRAINED, Codec, bundled, load
 from vqaudio.container import Coder
 from vqaudio.evaluate import likelihood
+from vqaudio.image_codec import ImageCodec, load_images
+from vqaudio.image_evaluate import likelihood as image_likelihood
+from vqaudio.image_generate import generate_pictures
+from vqaudio.kernels import cpu
+from vqaudio.kernels.narrow import BOUND
 from vqaudio.models import facts_of
+from vqaudio.sample import Conditioner, Sampler, export
+from vqaudio.streaming import _features
 
 RATE = 16000
 
@@ -52,7 +62,52 @@ def test_the_codes_carry_the_sound(speech: Codec, clip: np.ndarray) -> None:
     assert bits["bits_per_sample_shuffled"] > bits["bits_per_sample"] + 0.5
 
 
+def test_narrow_weights_change_next_to_nothing(speech: Codec, clip: np.ndarray) -> None:
+    features = _features(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:50], None)[:, 0]
+    decoder, sampler = speech.model.decoder, Sampler(speech.model.decoder, SILENCE_LEVEL)
+    symbols = sampler.stream().push(features, np.random.default_rng(0).random(50 * speech.model.hop_length))
+    past = torch.from_numpy(np.concatenate([[SILENCE_LEVEL], symbols[:-1]]))[None]
+    with torch.no_grad():
+        expected = decoder(past, torch.from_numpy(features.T)[None])[0].T
+    conditions = Conditioner(decoder)(features)
+    kernel = cpu.Kernel(cpu.prepared(export(decoder)), SILENCE_LEVEL)
+    logits = torch.from_numpy(kernel.score(conditions, decoder.config.hop_length, symbols))
+    assert (logits - expected).abs().max() < BOUND / 3 * (expected.max() - expected.min())
+    shares, wanted = (x.double().softmax(1) for x in (logits, expected))
+    assert ((shares - wanted).abs().sum(1) / 2).max() < 0.005  # the share of draws that come out otherwise
+    assert (wanted * (wanted / shares).log()).sum(1).mean() < 1e-6  # nats a sample
+
+
 def test_what_comes_back_is_as_loud_where_it_should_be(speech: Codec, clip: np.ndarray) -> None:
     decoded = speech.decode(speech.encode(clip[: 3 * RATE], RATE))[0]
     frames = [np.log(np.square(wave[: 3 * RATE].reshape(-1, 400)).mean(1) + 1e-6) for wave in (clip, decoded)]
     assert np.corrcoef(*frames)[0, 1] > 0.8
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageCodec:
+    return load_images("images", "cpu")
+
+
+def test_pictures_come_back_alike(images: ImageCodec) -> None:
+    picture = gradient(70, 50)
+    stream = images.encode(picture)
+    decoded = images.decode(stream)
+    assert decoded.shape == picture.shape
+    assert 10 * np.log10(255**2 / np.square(decoded.astype(float) - picture).mean()) > 24
+    codes = stream.codes.reshape(-1, *images.config.grid)
+    true, false = (image_likelihood(images, picture, used)["reconstruction"] for used in (codes, codes[::-1]))
+    assert false > true + 0.5
+
+
+def test_the_prior_makes_pictures_small(images: ImageCodec) -> None:
+    picture = images.decode(generate_pictures(images, 4))  # which the prior finds likely
+    stream = images.encode(picture)
+    sizes = {}
+    for coder in Coder:
+        file = io.BytesIO()
+        images.encode(picture, coder).write(file, images.block_coder(coder))
+        sizes[coder] = len(file.getvalue())
+        assert np.array_equal(images.read(io.BytesIO(file.getvalue())).codes, stream.codes)
+    assert sizes[Coder.PRIOR] < 0.7 * sizes[Coder.PACKED]
+    assert images.config.grid == (8, 8, 10)

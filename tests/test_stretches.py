@@ -70,6 +70,16 @@ def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler, tokens: i
         np.testing.assert_array_equal(symbols, sampler.stream().push(own, uniforms))
 
 
+@pytest.mark.parametrize("count", [3, 9])  # few go each alone, many together
+def test_streams_side_by_side_draw_what_each_draws(sampler: Sampler, count: int) -> None:
+    rng = np.random.default_rng(4)
+    features = rng.standard_normal((count, 35, FEATURES)).astype(np.float32)  # more frames than are conditioned at once
+    uniforms = rng.random((count, 35 * HOP))
+    together = sampler.streams(count).push(features, uniforms)
+    for own, numbers, symbols in zip(features, uniforms, together, strict=True):
+        np.testing.assert_array_equal(symbols, sampler.stream().push(own, numbers))
+
+
 @pytest.mark.parametrize("tokens", [3, 40])
 def test_the_number_of_threads_changes_nothing(sampler: Sampler, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     features = [np.random.default_rng(2).standard_normal((120, FEATURES)).astype(np.float32)]

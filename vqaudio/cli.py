@@ -444,7 +444,7 @@ def models(
 
 def _list_speakers(facts: dict[str, Any], as_json: bool) -> None:
     """Those with a minute of training and more a line each, then the names of the others."""
-    nothing_known = [{"name": name, "gender": "", "minutes": 0.0} for name in facts["speakers"]]
+    nothing_known = [{"name": name, "gender": "", "minutes": 0.0} for name in facts.get("speakers", ())]
     known = facts["training"].get("speakers", nothing_known)
     licence = facts["training"].get("licence", "")
     if as_json:

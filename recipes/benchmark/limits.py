@@ -118,8 +118,8 @@ def layer_costs(config: WaveNetConfig) -> dict[str, dict[str, float]]:
     return {name: {"a layer": cost, "the rest": few[name] - sizes[0] * cost} for name, cost in costs.items()}
 
 
-def training(config: WaveNetConfig, batch: int = 4, samples: int = 4096) -> float:
-    """Samples a second of a WaveNet's training step (forward, backward, Adam) in bf16 autocast, on all cores."""
+def training(config: WaveNetConfig, threads: int, batch: int = 4, samples: int = 4096) -> float:
+    """Samples a second of a WaveNet's training step (forward, backward, Adam) in bf16 autocast."""
     network = WaveNet(config).train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     symbols = torch.randint(config.levels, (batch, samples))
@@ -132,10 +132,10 @@ def training(config: WaveNetConfig, batch: int = 4, samples: int = 4096) -> floa
             network.nll(logits, symbols).mean().backward()
         optimizer.step()
 
-    step()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
+        step()
         return batch * samples / best(step, 3)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)

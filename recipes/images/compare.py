@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from vqaudio import checkpoint, logistic
-from vqaudio.evaluate import Mean, bootstrap_mean
 from vqaudio.image import to_tiles, write_picture
 from vqaudio.image_autoencoder import ImageVAE
 from vqaudio.image_codec import load_images
 from vqaudio.image_config import ImageVAEConfig
 from vqaudio.image_corpora import find_pictures
 from vqaudio.image_evaluate import contact_sheet, evaluate_pictures
+from vqaudio.scores.statistics import Mean, bootstrap_mean
 
 DRAWS, BATCH = 8, 64
 ROWS = {

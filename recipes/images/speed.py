@@ -2,7 +2,8 @@
 
 python recipes/images/speed.py [MODEL] -o FOLDER
 
-Both draw the same codes from the same numbers; the loop draws the first tile alone. The best of some runs counts.
+Both draw the same codes from the same numbers; the loop draws the first tile alone. Seconds are the processor's, of one
+thread, which other programs on the machine do not lengthen; the best of some runs counts.
 """
 
 import argparse
@@ -26,12 +27,12 @@ PICTURES = 16
 
 
 def best(work: Callable[[], object], runs: int) -> float:
-    """Seconds."""
+    """Processor seconds."""
     times = []
     for _ in range(runs):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return min(times)
 
 

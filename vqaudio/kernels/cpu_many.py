@@ -128,8 +128,8 @@ class _Group:
         outputs = [products.scales.shape[1] for products in (net.out, net.past, net.hidden, net.logits)]
         ring = np.zeros((int(net.dilations.sum()), pairs, LANES), np.int32)
         self._network = (net, ring, np.zeros((len(ring), LANES), np.float32))
-        self._scratch = (
-            *(np.zeros((size, LANES), np.float32) for size in (*outputs, widest + 1)),
+        self._scratch = (  # of an odd number of rows, narrowing reads one more
+            *(np.zeros((size + 1, LANES), np.float32) for size in (*outputs, widest)),
             np.empty((pairs, LANES), np.int32),
             np.empty(((widest + 1) // 2, LANES), np.int32),
             np.full(LANES, 1 / UNIT, np.float32),

@@ -1,4 +1,4 @@
-"""What both Numba kernels compute beside products: the gates, rectifiers and the draw, in float32.
+"""What the Numba kernels compute beside products: the gates, rectifiers and the draw, in float32.
 
 tanh is a rational function and exp a polynomial, where the C library's would stop vectorisation. Loops are long,
 contiguous and free of branches.
@@ -109,7 +109,7 @@ def keep_likeliest(weights, share):  # type: ignore[no-untyped-def]
 
 @compiled
 def draw(logits, inverse_temperature, top_p, uniform, bits):  # type: ignore[no-untyped-def]
-    """The reference's draw; overwrites ``logits``."""
+    """The reference's draw; overwrites ``logits[n]``, and ``bits[n]`` int32."""
     top = logits[0]
     for j in range(logits.shape[0]):
         top = max(top, logits[j])

@@ -1,6 +1,7 @@
 """The Numba kernel of the PixelCNN: :mod:`vqaudio.kernels.pixel_reference` at the speed of one core's caches.
 
-Its products are in float32: a picture has too few steps for narrower weights to pay.
+Every inner loop is long, contiguous and free of branches, so that LLVM turns it into wide fused multiply-adds; eight
+inputs go through a matrix in one pass, so that outputs are loaded and stored an eighth as often.
 """
 
 import numpy as np
