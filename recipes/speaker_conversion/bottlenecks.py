@@ -7,6 +7,7 @@ the utterances that training on CORPUS held out, each converted to one speaker o
 """
 
 import argparse
+import os
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -89,6 +90,10 @@ def centre(recordings: list[Recording]) -> np.ndarray:
     return mean / np.linalg.norm(mean)
 
 
+def is_held_out(recording: Recording, corpus: Path) -> bool:
+    return is_validation(os.path.relpath(recording.path, corpus), HELD_OUT)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
@@ -99,8 +104,7 @@ def main() -> None:
     for recording in find_recordings(wanted.corpus):
         known[recording.speaker].append(recording)
     known = {name: own for name, own in known.items() if len(own) > LEAST}
-    root = wanted.corpus.absolute()
-    held_out = [r for own in known.values() for r in own if is_validation(str(r.path.relative_to(root)), HELD_OUT)]
+    held_out = [r for own in known.values() for r in own if is_held_out(r, wanted.corpus)]
     for folder in wanted.models:
         row = judge(folder, held_out, known, wanted.words)
         print(folder, "|", " | ".join(f"{name} {value:.3f}" for name, value in row.items()), flush=True)

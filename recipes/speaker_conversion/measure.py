@@ -10,6 +10,7 @@ the targets, and by voices learnt from one utterance of speakers whom the model 
 import argparse
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -193,7 +194,7 @@ def measure(
     spoken = defaultdict(list)
     originals = []
     for recording in chosen:
-        name = recording.path.relative_to(data.absolute()).as_posix()
+        name = Path(os.path.relpath(recording.path, data)).as_posix()
         original: Original = read_original(recording, codec.config.sample_rate_hz)
         originals.append(original.word_errors)
         for one in spoken_by_all(codec, recording, name, [*named, *learnt]):
