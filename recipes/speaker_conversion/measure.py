@@ -39,6 +39,7 @@ from vqaudio.scores import (
 
 CENTRE_OF = 5  # recordings of a target whose voices are averaged
 NEAR_PITCH = 0.1
+SHOWN_S = 4
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,10 @@ def markdown(model: str, table: dict[str, dict[str, Mean]], original: Mean) -> s
 
 
 def cell(mean: Mean) -> str:
-    """A mean with half its 95 % interval."""
-    return f"{mean.value:.0f}" if mean.value == mean.count else f"{mean.value:.3f} ±{(mean.high - mean.low) / 2:.3f}"
+    """A mean with half its 95 % interval, or a count."""
+    return (
+        f"{mean.value:.0f}" if mean.value == mean.count > 1 else f"{mean.value:.3f} ±{(mean.high - mean.low) / 2:.3f}"
+    )
 
 
 def pictures(codec: Codec, recording: Recording, targets: list[Target], folder: Path) -> None:
@@ -172,12 +175,14 @@ def pictures(codec: Codec, recording: Recording, targets: list[Target], folder: 
     stream = codec.encode(original.wave, rate_hz)
     for target in targets:
         sounds = {"original": original.wave, f"spoken by {target.name}": codec.decode(stream, speaker=target.voice)[0]}
-        figure, axes = pyplot.subplots(2, 1, figsize=(10, 6), sharex=True, layout="constrained")
+        figure, axes = pyplot.subplots(2, 1, figsize=(9, 5), sharex=True, layout="constrained")
         for axis, (title, wave) in zip(axes, sounds.items(), strict=True):
-            axis.specgram(np.asarray(wave) + 1e-7, 1024, rate_hz, noverlap=896, vmin=-140, vmax=-40, cmap="magma")
+            axis.specgram(
+                np.asarray(wave) + 1e-7, NFFT=1024, Fs=rate_hz, noverlap=896, vmin=-140, vmax=-40, cmap="magma"
+            )
             axis.set(title=f"{title}", ylim=(0, 5000), ylabel="Hz")
-        axes[1].set_xlabel("s")
-        figure.savefig(folder / f"{recording.path.stem}-{target.name.split()[0]}.png", dpi=80)
+        axes[1].set(xlabel="s", xlim=(0, SHOWN_S))
+        figure.savefig(folder / f"{recording.path.stem}-{target.name.split()[0]}.png", dpi=64)
         pyplot.close(figure)
 
 
