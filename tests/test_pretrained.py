@@ -19,9 +19,11 @@ from vqaudio.kernels import cpu
 from vqaudio.kernels.narrow import BOUND
 from vqaudio.models import facts_of
 from vqaudio.sample import Conditioner, Sampler, export
+from vqaudio.scores import similarity, voice_embedding
 from vqaudio.streaming import _features
 
 RATE = 16000
+BITS = ("bits_per_sample", "bits_per_sample_shuffled")
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,32 @@ def test_the_prior_makes_pictures_small(images: ImageCodec) -> None:
         assert np.array_equal(images.read(io.BytesIO(file.getvalue())).codes, stream.codes)
     assert sizes[Coder.PRIOR] < 0.7 * sizes[Coder.PACKED]
     assert images.config.grid == (8, 8, 10)
+
+
+@pytest.fixture(scope="module")
+def voices() -> Codec:
+    return load("voices", "cpu")
+
+
+def test_the_codes_carry_words_without_a_voice(voices: Codec, clip: np.ndarray) -> None:
+    codes = voices.encode(clip, RATE).codes[0]
+    assert len(codes) == -(-len(clip) // 256)
+    speaker = voices.check_speaker("1970")
+    true, false = (likelihood(voices, clip, codes, np.roll(codes, len(codes) // 2), speaker)[name] for name in BITS)
+    assert false > true + 0.5
+
+
+def test_speakers_sound_apart(voices: Codec, clip: np.ndarray) -> None:
+    stream = voices.encode(clip[: 4 * RATE], RATE)
+    man, again, woman = (
+        voice_embedding(voices.decode(stream, seed, speaker=name)[0], RATE)
+        for seed, name in ((0, "460"), (1, "460"), (0, "1970"))
+    )
+    assert similarity(man, again) > similarity(man, woman) + 0.1
+
+
+def test_speakers_are_known_by_their_minutes() -> None:
+    facts = facts_of(PRETRAINED / "voices").training
+    assert sum(one["minutes"] > 1 for one in facts["speakers"]) == 24
+    assert {one["gender"] for one in facts["speakers"]} == {"F", "M"}
+    assert "LibriSpeech" in facts["licence"]
