@@ -80,6 +80,10 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exist
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
 ModelOption = Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")]
+TemperatureOption = Annotated[
+    float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
+]
 SpeakerOption = Annotated[
     str | None,
     typer.Option(
@@ -137,10 +141,8 @@ def decode(
     model: Annotated[
         str | None, typer.Option("--model", metavar="M", help="The model; by default the bundled one that is needed.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")] = 0,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
-    ] = None,
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = None,
     rate: Annotated[
         str,
         typer.Option(
@@ -192,10 +194,8 @@ def convert(
         ),
     ] = None,
     model: ModelOption = "voices",
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")] = 0,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
-    ] = None,
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = None,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
