@@ -21,8 +21,8 @@ Voice = npt.NDArray[np.float32]  # a vector [V]
 
 SHORTEST_S = 1.0
 LONGEST_S = 30.0  # of a reference: more adds nothing that is worth the wait
-_STEPS = 150
-_RATE = 0.02
+_STEPS = 300
+_RATE = 0.05
 _NEAR_NAMES = 3
 _CANDIDATES = 16  # speakers tried at once
 
