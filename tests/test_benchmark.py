@@ -1,11 +1,11 @@
 """The benchmark's codecs: bytes are counted right, delays stay within reach, and absent programs are named."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 import soundfile
@@ -53,7 +53,7 @@ def test_the_benchmark_names_what_is_absent_and_writes_the_rest(talking_model: P
     for name in "ab":
         soundfile.write(corpus / f"{name}.wav", np.random.default_rng(0).standard_normal(RATE // 4) * 0.1, RATE)
     command = [sys.executable, RECIPE / "quality.py", corpus, "-o", output, "--model", talking_model, "--scores", "mel"]
-    environment = os.environ | {"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment = children.environment(PATH=str(tmp_path))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Codec 2 1300 is left out: c2enc is not on the path: apt-get install codec2" in done.stderr

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import children
 import numpy as np
 import pytest
 import soundfile
@@ -405,7 +406,7 @@ def test_developers_see_where_a_bug_is(
 
 
 def test_as_a_program(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(vqaudio.__file__).parents[1])}
+    environment = children.environment()
     program = [sys.executable, "-m", "vqaudio"]
     settings: dict[str, Any] = {"env": environment, "cwd": tmp_path, "capture_output": True, "check": False}
     assert subprocess.run([*program, "encode"], **settings).returncode == 2

@@ -6,7 +6,6 @@ its own floor, never upward. Imports inside functions and under ``if TYPE_CHECKI
 
 import ast
 import importlib
-import os
 import subprocess
 import sys
 import tomllib
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import children
 import pytest
 
 import vqaudio
@@ -269,12 +269,9 @@ def test_the_law_lets_good_conduct_pass() -> None:
 
 @pytest.mark.parametrize("module", [name for name in LIGHT if name in MODULES])
 def test_import_is_light(module: str, tmp_path: Path) -> None:
-    home = str(Path(vqaudio.__file__).resolve().parents[1])
     code = f"import sys, vqaudio, {module}; assert not set(sys.modules) & {set(HEAVY)}, set(sys.modules) & {set(HEAVY)}"
-    environment = os.environ | {"PYTHONPATH": home}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    settings = {"cwd": tmp_path, "env": children.environment(), "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", code], check=False, **settings)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,15 +1,13 @@
 """Recipes as their documentation runs them, on what they make up themselves."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
 import soundfile
-
-import vqaudio
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,11 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.slow
 def test_speaker_conversion(tmp_path: Path) -> None:
     recipe = ROOT / "recipes" / "speaker_conversion" / "run.py"
-    home = {"PYTHONPATH": str(Path(vqaudio.__file__).resolve().parents[1])}
     done = subprocess.run(
         [sys.executable, recipe, "--smoke", "-o", tmp_path],
         cwd=tmp_path,
-        env=os.environ | home,
+        env=children.environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import children
 import numpy as np
 import pytest
 import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import vqaudio
 from vqaudio import audio, checkpoint, sample
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import (
@@ -170,8 +170,7 @@ def child(folder: Path, config: RunConfig, shards: AudioShards, kill_at: int, *l
     document = {"model": model_to_mapping(config.model), "train": to_mapping(config.train)}
     (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
     (folder / "child.py").write_text(CHILD, encoding="utf-8")
-    home = str(Path(vqaudio.__file__).resolve().parents[1])
-    environment = os.environ | {"PYTHONPATH": home, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = children.environment(OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME="lo")
     arguments = [folder / "child.py", folder / "config.json", shards.folder, folder / "run", kill_at]
     return subprocess.Popen(
         [sys.executable, *launcher, *map(str, arguments)],
