@@ -164,10 +164,10 @@ def decode(
 
     Seed, temperature, rate, exact and speaker are for sounds.
     """
-    voices = Voices()
-    wishes = Wishes(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
     jobs = plan(inputs, output, decoded_suffix)
     report = report_for(jobs, quiet, as_json)
+    voices = Voices(report)
+    wishes = Wishes(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
     codecs = Codecs(model, device, report)
     make_folders(jobs, output)
     for job in jobs:
@@ -205,7 +205,7 @@ def convert(
     conversions = plan_conversions(inputs, speakers, output)
     jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
     report = report_for(jobs, quiet, as_json)
-    codec, voices = load_ready(model, device, report), Voices()
+    codec, voices = load_ready(model, device, report), Voices(report)
     make_folders(jobs, output)
     wishes = Wishes(seed, temperature, force=force)
     for one in conversions:
@@ -263,7 +263,7 @@ def sample(
     from vqaudio.generate import generate
 
     opening = read_prompt(codec, prompt) if prompt else None
-    voice = Voices().of(codec, speaker)
+    voice = Voices(report).of(codec, speaker)
     codec.check_speaker(voice)  # before the work rather than after it
     with report.progress("drawing tokens") as progress:
         streams = generate(codec, seconds, count, seed, temperature, top_p, opening, progress)

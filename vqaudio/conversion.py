@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 
 class Voices:
-    """Voices by a speaker's name or by a sound file, from which a voice takes seconds to learn: each is learnt once."""
+    """Voices by a speaker's name or by a sound file, from which a voice takes a while to learn: each is learnt once."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self._learnt: dict[tuple[str, bytes], Voice] = {}
 
     def of(self, codec: "Codec", speaker: str | None) -> "str | Voice | None":
@@ -37,6 +38,7 @@ class Voices:
             return speaker
         key = (os.path.realpath(speaker), codec.fingerprint)
         if key not in self._learnt:
+            self._report.note(f"learning the voice in {speaker}")
             self._learnt[key] = self._learn(codec, speaker)
         return self._learnt[key]
 

@@ -41,9 +41,11 @@ class Wanted:
     force: bool = False
 
 
-def _converter(codec: "Codec", speakers: tuple[str, ...], plan: "Plan") -> "Callable[[Utterance], dict[str, Wave]]":
+def _converter(
+    codec: "Codec", speakers: tuple[str, ...], plan: "Plan", report: Report
+) -> "Callable[[Utterance], dict[str, Wave]]":
     """Speaks an utterance in other voices; refuses unknown ones now."""
-    voices = Voices()
+    voices = Voices(report)
     chosen = {speaker: voices.of(codec, speaker) for speaker in speakers or codec.config.speakers[:2]}
     for voice in chosen.values():
         codec.check_speaker(voice)
@@ -63,7 +65,7 @@ def evaluate_sound(model: str, device: str, data: Path, plan: "Plan", wanted: Wa
     from vqaudio.report import Gallery, read_rivals, render
 
     rivals = read_rivals(wanted.compare) if wanted.compare else []
-    gallery = Gallery(wanted.listen if wanted.page else 0, _converter(codec, wanted.speakers, plan))
+    gallery = Gallery(wanted.listen if wanted.page else 0, _converter(codec, wanted.speakers, plan, report))
     corpus = data.parent if data.name == "manifest.tsv" else data
     if wanted.page:
         wanted.page.mkdir(exist_ok=True)
