@@ -451,7 +451,7 @@ def _list_speakers(facts: dict[str, Any], as_json: bool) -> None:
         print(json.dumps({"model": facts["name"], "licence": licence, "speakers": known}, indent=1))
         return
     if not known:
-        print(f"{facts['name']} knows no speakers: it speaks as the original does")
+        print(f"{facts['name']} knows no speakers")
         return
     ordered = sorted(known, key=lambda one: -one["minutes"])
     print(f"{'speaker':<10} {'gender':<7} {'minutes':>7}")

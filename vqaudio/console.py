@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vqaudio.train import RunState
 
 
+_MOST_DAMAGE_LINES = 10  # a file
+
+
 def words_for(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, VqaudioError):
@@ -90,6 +93,13 @@ class Report:
         """Something wrong with ``name``, in one line."""
         self.failed = True
         complain(message, name)
+
+    def damaged(self, name: str, parts: list[str]) -> None:
+        """A failure for each damaged part of ``name``; of very many only the first are told, and how many more."""
+        for part in parts[:_MOST_DAMAGE_LINES]:
+            self.failure(name, part)
+        if len(parts) > _MOST_DAMAGE_LINES:
+            self.failure(name, f"and {len(parts) - _MOST_DAMAGE_LINES} more damaged parts")
 
     def note(self, message: str) -> None:
         """Something worth knowing that is no failure."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from vqaudio.stream import Damage, Stream
     from vqaudio.transcode import OpenStream
 
-_MOST_DAMAGE_LINES = 10  # a file
-
 
 def _figures(header: "Header", size: int, job: Job, seconds: float) -> dict[str, Any]:
     """What both directions tell programs of one file."""
@@ -103,10 +101,7 @@ def report_damage(stream: "Stream", name: str, report: Report) -> None:
         f"tiles {tiles[0]} to {tiles[-1]} of {stream.header.grid[0]}, row by row, are damaged and grey"
         for tiles in (_lost_tiles(stream, damage) for damage in stream.damage)
     ] or list(stream.messages)
-    for line in lines[:_MOST_DAMAGE_LINES]:
-        report.failure(name, line)
-    if len(lines) > _MOST_DAMAGE_LINES:
-        report.failure(name, f"and {len(lines) - _MOST_DAMAGE_LINES} more damaged parts")
+    report.damaged(name, lines)
 
 
 # --------------------------------------------------------------------------------------------- facts, new pictures

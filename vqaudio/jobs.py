@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from vqaudio.transcode import Coded, OpenStream
     from vqaudio.voices import Voice
 
-_MOST_DAMAGE_LINES = 10  # a file
-
 
 def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
     """The report of a command with these jobs; ``typer.BadParameter`` where standard output cannot hold it all."""
@@ -325,8 +323,4 @@ def damage_facts(coded: "Coded") -> list[dict[str, Any]]:
 
 def report_damage(coded: "Coded", name: str, report: Report) -> None:
     """Makes each damaged part of the stream ``name`` a failure."""
-    lines = coded.damage_lines()
-    for line in lines[:_MOST_DAMAGE_LINES]:
-        report.failure(name, line)
-    if len(lines) > _MOST_DAMAGE_LINES:
-        report.failure(name, f"and {len(lines) - _MOST_DAMAGE_LINES} more damaged parts")
+    report.damaged(name, coded.damage_lines())
