@@ -297,9 +297,12 @@ class AudioVQVAE(nn.Module):
 
     def mel_loss(self, features: Tensor, wave: Tensor) -> Tensor:
         """Mean absolute error of the log-mel spectra predicted from ``features``, against those of ``wave``."""
-        with torch.no_grad():
-            target = torch.cat([self._log_mel(wave, mel.n_fft, mel.n_mels) for mel in self.config.mels], dim=1)
-        return F.l1_loss(self.mel_head(features).float(), target)
+        return F.l1_loss(self.mel_head(features).float(), self.mel_target(wave))
+
+    @torch.no_grad()
+    def mel_target(self, wave: Tensor) -> Tensor:
+        """What ``mel_head`` is to predict of ``wave[B, T]``: ``[B, bands of all spectra, frames]``."""
+        return torch.cat([self._log_mel(wave, mel.n_fft, mel.n_mels) for mel in self.config.mels], dim=1)
 
     def _log_mel(self, wave: Tensor, n_fft: int, n_mels: int) -> Tensor:
         with torch.autocast(wave.device.type, enabled=False):

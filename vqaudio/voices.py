@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vqaudio.audio import measure_level
 from vqaudio.autoencoder import AudioVQVAE
@@ -63,14 +64,14 @@ def fitted_voice(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_h
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
     own = _prepared(model, wave, sample_rate_hz)
     with torch.no_grad():
-        codes = model.encode(model.emphasise(own))
-        voice = model.speakers.weight[_most_alike(model, codes, own)].detach().clone()
+        codes, target = model.encode(model.emphasise(own)), model.mel_target(own)
+        voice = model.speakers.weight[_most_alike(model, codes, target)].detach().clone()
     with torch.enable_grad(), torch.inference_mode(False):
         voice = voice[None].requires_grad_()
         optimizer = torch.optim.Adam([voice], lr=_RATE)
         for _ in range(_STEPS):
             optimizer.zero_grad()
-            (gradient,) = torch.autograd.grad(model.mel_loss(model.features(codes, voice), own), voice)
+            (gradient,) = torch.autograd.grad(F.l1_loss(_spectra(model, codes, voice), target), voice)
             voice.grad = gradient
             optimizer.step()
     return np.ascontiguousarray(voice[0].detach().float().cpu().numpy())
@@ -90,11 +91,16 @@ def _prepared(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_hz: 
     return torch.from_numpy(own[:, :whole] * np.float32(level.gain)).to(device)
 
 
-def _most_alike(model: AudioVQVAE, codes: Tensor, wave: Tensor) -> int:
-    """The speaker in whose voice the spectra predicted from ``codes[1, tokens]`` are nearest to ``wave[1, T]``."""
+def _spectra(model: AudioVQVAE, codes: Tensor, voices: Tensor) -> Tensor:
+    """The spectra ``[B, bands, frames]`` predicted from ``codes[1, tokens]`` in each of ``voices[B, V]``."""
+    spectra: Tensor = model.mel_head(model.features(codes.expand(len(voices), -1), voices))
+    return spectra
+
+
+def _most_alike(model: AudioVQVAE, codes: Tensor, target: Tensor) -> int:
+    """The speaker in whose voice the spectra predicted from ``codes[1, tokens]`` are nearest to ``target``."""
     assert model.speakers is not None
     errors = []
     for voices in model.speakers.weight.split(_CANDIDATES):
-        features = model.features(codes.expand(len(voices), -1), voices)
-        errors += [float(model.mel_loss(own[None], wave)) for own in features]
+        errors += (_spectra(model, codes, voices) - target).abs().mean((1, 2)).tolist()
     return int(np.argmin(errors))
