@@ -18,8 +18,9 @@ from vqaudio.entropy import bits_per_code
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
 from vqaudio.sample import Sampler
 from vqaudio.soundfiles import SoundReader, SoundWriter
+from vqaudio.speaking import score
 from vqaudio.stream import Stream
-from vqaudio.streaming import BLOCK_TOKENS, MUTE_RAMP_S, TokenRange, WaveSound, _code_windows, _features, survey
+from vqaudio.streaming import BLOCK_TOKENS, MUTE_RAMP_S, TokenRange, WaveSound, _code_windows, survey
 from vqaudio.transcode import OpenStream, decode_file, encode_file, stream_facts
 
 HOP, RATE = 64, 16000
@@ -142,8 +143,8 @@ def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
     pieces = [TokenRange(part, part < 0) for part in np.split(codes, [1, 250, 260, 600], axis=1)]
     windows = list(_code_windows(pieces, 700, 256, model.conditioning.context_tokens))
     assert np.array_equal(np.concatenate([w.codes[:, w.inner] for w in windows], axis=1), codes)
-    features = np.concatenate([_features(model, w.codes[0], None)[w.inner] for w in windows])
-    assert np.allclose(features, _features(model, codes[0], None), atol=1e-5)
+    features = np.concatenate([score(model, w.codes[0], None).part(w.inner).features for w in windows])
+    assert np.allclose(features, score(model, codes[0], None).features, atol=1e-5)
 
 
 def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
@@ -151,7 +152,7 @@ def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
     stream = tiny_codec.encode(noise(0.5), RATE)
     draw = Sampler(model.decoder, audio.SILENCE_LEVEL, 0.9).stream()
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
-    symbols = draw.push(_features(model, stream.codes[0], None)[:, 0], uniforms)
+    symbols = draw.push(score(model, stream.codes[0], None).features, uniforms)
     wave = audio.DeEmphasis(0.85)(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())
     wave = wave[: stream.header.shape[0]] * stream.header.levels[0]
     assert np.array_equal(tiny_codec.decode(stream, seed=3)[0], wave.astype(np.float32))

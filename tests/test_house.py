@@ -23,10 +23,10 @@ SOURCE = ROOT / "vqaudio"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "output", "strict", "settings", "image_config", "config", "entropy", "container", "stream"),
-    ("audio", "soundfiles", "resample", "image", "perturb", "quantize", "scores"),
+    ("audio", "soundfiles", "resample", "image", "perturb", "source", "quantize", "scores"),
     ("wavenet", "pixelcnn", "prior", "logistic", "autoencoder", "image_autoencoder"),
     ("kernels", "checkpoint", "corpora", "data", "image_corpora", "image_data"),
-    ("sample", "image_sample", "journal", "train"),
+    ("speaking", "sample", "image_sample", "journal", "train"),
     (
         "stretches",
         "streaming",
@@ -46,7 +46,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 ANYTHING = {"__init__"}  # the public face fetches its names lazily from any floor
 GROUND_FLOOR_ONLY = {"kernels"}  # arrays in, arrays out
-KERNEL_CALLERS = {"sample", "codec", "image_sample"}  # and those only inside functions
+KERNEL_CALLERS = {"speaking", "sample", "codec", "image_sample"}  # and those only inside functions
 FREE_OF_TORCH = {*FLOORS[0]}
 PRINTERS = {"console", "places", "jobs", "conversion", "cli"}  # the command line: may use the standard streams
 EXITERS = {"cli", "__main__"}

@@ -29,13 +29,16 @@ def many(weights: reference.Weights, first_symbol: int, streams: int) -> cpu_man
 
 
 KERNELS = [reference.Kernel, one]
-HOP = 4
+HOP, MARKS = 4, 5
 CONFIGS = {
     "small": WaveNetConfig(
         levels=32, residual=16, skip=24, hidden=20, dilations=(1, 2, 4, 8, 1, 2), features=6, hop_length=HOP
     ),
     "odd sizes": WaveNetConfig(
         levels=11, residual=5, skip=3, hidden=7, dilations=(3, 1, 5), features=2, hop_length=HOP
+    ),
+    "marks": WaveNetConfig(
+        levels=13, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=3, hop_length=HOP, marks=MARKS
     ),
     "prior, no features": WaveNetConfig(
         levels=17, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=HOP
@@ -60,11 +63,16 @@ def inputs(network: WaveNet, frames: int, seed: int = 0) -> tuple[np.ndarray, np
     return features, symbols, rng.random(frames * HOP)
 
 
+def marks_of(network: WaveNet, shape: tuple[int, ...]) -> np.ndarray | None:
+    return np.random.default_rng(9).integers(0, MARKS, shape) if network.config.marks else None
+
+
 def teacher_forced(network: WaveNet, features: np.ndarray, symbols: np.ndarray, first: int) -> np.ndarray:
     past = torch.tensor(np.concatenate([[first], symbols[:-1]]))[None]
     with torch.no_grad():
         conditioning = torch.tensor(features.T)[None] if network.config.features else None
-        return network(past, conditioning)[0].T.numpy()
+        marks = marks_of(network, symbols.shape)
+        return network(past, conditioning, None if marks is None else torch.tensor(marks)[None])[0].T.numpy()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -72,7 +80,8 @@ def teacher_forced(network: WaveNet, features: np.ndarray, symbols: np.ndarray, 
 def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: Callable, first: int | str) -> None:
     first = network.config.levels if first == "start" else first
     features, symbols, _ = inputs(network, frames=12)
-    logits = kernel(sample.export(network), first).score(sample.Conditioner(network)(features), HOP, symbols)
+    conditions, marks = sample.Conditioner(network)(features), marks_of(network, symbols.shape)
+    logits = kernel(sample.export(network), first).score(conditions, HOP, symbols, marks)
     expected = teacher_forced(network, features, symbols, first)
     bound = 1e-4 if kernel is reference.Kernel else narrow.BOUND * np.ptp(expected)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=bound)
@@ -82,8 +91,9 @@ def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: Calla
 def test_the_kernel_picks_the_symbols_of_the_reference(network: WaveNet, rule: Draw) -> None:
     features, _, uniforms = inputs(network, frames=25)
     conditions, weights = sample.Conditioner(network)(features), sample.export(network)
-    drawn = one(weights, 0).generate(conditions, HOP, uniforms, rule)
-    logits = reference.Kernel(weights, 0).score(conditions, HOP, drawn)
+    marks = marks_of(network, uniforms.shape)
+    drawn = one(weights, 0).generate(conditions, HOP, uniforms, rule, marks)
+    logits = reference.Kernel(weights, 0).score(conditions, HOP, drawn, marks)
     steps = zip(logits, uniforms, drawn, strict=True)
     # narrow logits move the edges between symbols a little, so that a number close to one may fall beyond it
     assert sum(reference.draw(own, rule, uniform) != symbol for own, uniform, symbol in steps) <= 1
@@ -180,9 +190,15 @@ def side_by_side(network: WaveNet, frames: int) -> tuple[np.ndarray, np.ndarray,
     return np.stack(conditions, -1), np.stack(symbols, -1), np.stack(uniforms, -1)
 
 
+def five(network: WaveNet, symbols: np.ndarray) -> np.ndarray | None:
+    """The same marks for all five streams."""
+    marks = marks_of(network, symbols.shape[:1])
+    return None if marks is None else np.repeat(marks[:, None], 5, axis=1)
+
+
 def test_many_streams_have_the_logits_of_the_teacher_forced_forward(network: WaveNet) -> None:
     conditions, symbols, _ = side_by_side(network, frames=9)
-    logits = many(sample.export(network), 3, streams=5).score(conditions, HOP, symbols)
+    logits = many(sample.export(network), 3, streams=5).score(conditions, HOP, symbols, five(network, symbols))
     for stream in range(5):
         features, own, _ = inputs(network, frames=9, seed=stream)
         expected = teacher_forced(network, features, own, 3)
@@ -194,10 +210,11 @@ def test_many_streams_draw_what_each_draws_alone(network: WaveNet, rule: Draw) -
     conditions, _, uniforms = side_by_side(network, frames=12)
     weights = sample.export(network)
     together = many(weights, 0, streams=5)
-    first = together.generate(conditions[:5], HOP, uniforms[: 5 * HOP], rule)
-    drawn = np.concatenate([first, together.generate(conditions[5:], HOP, uniforms[5 * HOP :], rule)])
+    signs = five(network, uniforms)
+    early, late = (None, None) if signs is None else (signs[: 5 * HOP], signs[5 * HOP :])
+    first = together.generate(conditions[:5], HOP, uniforms[: 5 * HOP], rule, early)
+    drawn = np.concatenate([first, together.generate(conditions[5:], HOP, uniforms[5 * HOP :], rule, late)])
     for stream in range(5):
-        alone = one(weights, 0).generate(
-            np.ascontiguousarray(conditions[..., stream]), HOP, np.ascontiguousarray(uniforms[:, stream]), rule
-        )
+        own, numbers = (np.ascontiguousarray(of[..., stream]) for of in (conditions, uniforms))
+        alone = one(weights, 0).generate(own, HOP, numbers, rule, marks_of(network, numbers.shape))
         np.testing.assert_array_equal(drawn[:, stream], alone)

@@ -20,7 +20,7 @@ from vqaudio.kernels.narrow import BOUND
 from vqaudio.models import facts_of
 from vqaudio.sample import Conditioner, Sampler, export
 from vqaudio.scores import similarity, voice_embedding
-from vqaudio.streaming import _features
+from vqaudio.speaking import score
 
 RATE = 16000
 BITS = ("bits_per_sample", "bits_per_sample_shuffled")
@@ -65,15 +65,17 @@ def test_the_codes_carry_the_sound(speech: Codec, clip: np.ndarray) -> None:
 
 
 def test_narrow_weights_change_next_to_nothing(speech: Codec, clip: np.ndarray) -> None:
-    features = _features(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:50], None)[:, 0]
+    drawn_by = score(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:50], None)
+    features, marks = drawn_by.features, drawn_by.marks(speech.model.config.decoder, 0.0)
+    told = None if marks is None else torch.from_numpy(marks)[None]
     decoder, sampler = speech.model.decoder, Sampler(speech.model.decoder, SILENCE_LEVEL)
-    symbols = sampler.stream().push(features, np.random.default_rng(0).random(50 * speech.model.hop_length))
+    symbols = sampler.stream().push(features, np.random.default_rng(0).random(50 * speech.model.hop_length), marks)
     past = torch.from_numpy(np.concatenate([[SILENCE_LEVEL], symbols[:-1]]))[None]
     with torch.no_grad():
-        expected = decoder(past, torch.from_numpy(features.T)[None])[0].T
+        expected = decoder(past, torch.from_numpy(features.T)[None], told)[0].T
     conditions = Conditioner(decoder)(features)
     kernel = cpu.Kernel(cpu.prepared(export(decoder)), SILENCE_LEVEL)
-    logits = torch.from_numpy(kernel.score(conditions, decoder.config.hop_length, symbols))
+    logits = torch.from_numpy(kernel.score(conditions, decoder.config.hop_length, symbols, marks))
     assert (logits - expected).abs().max() < BOUND / 3 * (expected.max() - expected.min())
     shares, wanted = (x.double().softmax(1) for x in (logits, expected))
     assert ((shares - wanted).abs().sum(1) / 2).max() < 0.005  # the share of draws that come out otherwise

@@ -1,7 +1,6 @@
 """Stretches side by side: laid out by the stream alone, spoken as each would be alone, joined without a gap."""
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from vqaudio import stretches
 from vqaudio.config import WaveNetConfig
 from vqaudio.sample import Sampler
-from vqaudio.stretches import Joiner, Layout, Stretch, cut, layout, speak, splice
+from vqaudio.stretches import Joiner, Layout, Part, Stretch, cut, layout, speak, splice
 from vqaudio.wavenet import WaveNet
 
 HOP, FEATURES = 4, 3
@@ -53,8 +52,11 @@ def test_a_window_is_cut_without_gap_or_overlap(
             assert piece.stop == min(available, piece.end + plan.overlap)
 
 
-def rows_of(features: list[np.ndarray]) -> Callable[[Stretch], np.ndarray]:
-    return lambda stretch: features[stretch.channel][stretch.begin : stretch.stop]
+def parts_of(pieces: list[Stretch], features: list[np.ndarray]) -> list[Part]:
+    return [
+        Part(features[piece.channel][piece.begin : piece.stop], None, np.random.default_rng(index))
+        for index, piece in enumerate(pieces)
+    ]
 
 
 @pytest.mark.parametrize("tokens", [11, 60])  # 16 stretches in two groups; 4 stretches, each by itself
@@ -62,8 +64,7 @@ def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler, tokens: i
     rng = np.random.default_rng(1)
     features = [rng.standard_normal((90, FEATURES)).astype(np.float32) for _ in range(2)]
     pieces = cut(Layout(tokens, 4, 32, 24), 2, slice(3, 85), 90)
-    generators = [np.random.default_rng(i) for i in range(len(pieces))]
-    together = speak(sampler, pieces, rows_of(features), generators)
+    together = speak(sampler, parts_of(pieces, features))
     for index, (piece, symbols) in enumerate(zip(pieces, together, strict=True)):
         own = features[piece.channel][piece.begin : piece.stop]
         uniforms = np.random.default_rng(index).random(len(own) * HOP)
@@ -87,8 +88,7 @@ def test_the_number_of_threads_changes_nothing(sampler: Sampler, tokens: int, mo
     drawn = []
     for threads in (1, 3):
         monkeypatch.setattr(stretches.os, "cpu_count", lambda threads=threads: threads)
-        generators = [np.random.default_rng(i) for i in range(len(pieces))]
-        drawn.append(np.concatenate(speak(sampler, pieces, rows_of(features), generators)))
+        drawn.append(np.concatenate(speak(sampler, parts_of(pieces, features))))
     np.testing.assert_array_equal(*drawn)
 
 

@@ -5,6 +5,7 @@ on blocks, ``float32`` NumPy arrays ``[channels, n]`` that stream. Full scale is
 """
 
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -42,6 +43,12 @@ def mu_law_decode(levels: Tensor) -> Tensor:
 
     wave: Tensor = mu_law_decoding(levels, LEVELS)
     return wave.masked_fill(levels == SILENCE_LEVEL, 0.0)
+
+
+def mu_law_width(wave: Tensor) -> Tensor:
+    """How wide the level of ``wave[...]`` is, by the derivative of the law."""
+    top = LEVELS - 1
+    return (1 + top * wave.abs().clamp(max=1.0)) * (2 * math.log(LEVELS) / top**2)
 
 
 def pre_emphasis(wave: Tensor, coefficient: float) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqaudio import audio
+from vqaudio import audio, source
 from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig
 from vqaudio.errors import ConfigError
 from vqaudio.perturb import disguise
@@ -178,7 +178,7 @@ class AudioVQVAE(nn.Module):
     (the quantizer's terms), ``mel`` (the training aid: log-mel spectra from the conditioning features) and ``prior``
     (nats a token, the tokens detached: section 3.3)."""
 
-    TERMS = ("nll", "codebook", "mel", "prior")
+    TERMS = ("nll", "codebook", "mel", "pitch", "prior")
 
     def __init__(self, config: AudioVQVAEConfig) -> None:
         super().__init__()
@@ -189,11 +189,19 @@ class AudioVQVAE(nn.Module):
         self.conditioning = ConditioningStack(config.conditioning, code_dim, bool(config.speakers))
         self.speakers = nn.Embedding(len(config.speakers), config.conditioning.voice_dim) if config.speakers else None
         self.mel_head = nn.Conv1d(config.conditioning.features, sum(mel.n_mels for mel in config.mels), 1)
+        mel = config.mels[-1]
+        self.envelope = (
+            source.Envelope(config.sample_rate_hz, mel.n_fft, mel.n_mels, config.pre_emphasis)
+            if config.excitation
+            else None
+        )
+        self.pitch_head = nn.Conv1d(config.conditioning.features, source.PITCHES + 1, 1) if config.excitation else None
         self.decoder = WaveNet(config.decoder)
         self.decoder.order_symbols()
         self.prior = WaveNetPrior(config.prior, len(config.speakers)) if config.prior else None
         self.objective: dict[str, float] = {}
-        self.set_objective(dict.fromkeys(self.TERMS if self.prior else self.TERMS[:-1], 1.0))
+        absent = {name for name, part in {"prior": self.prior, "pitch": self.pitch_head}.items() if part is None}
+        self.set_objective({term: 1.0 for term in self.TERMS if term not in absent})
 
     @property
     def hop_length(self) -> int:
@@ -234,6 +242,8 @@ class AudioVQVAE(nn.Module):
             raise ConfigError(f"objective.{unknown[0]} is not known: use {', '.join(self.TERMS)}")
         if weights.get("prior") and self.prior is None:
             raise ConfigError("objective.prior has no prior to train: add a [model.prior] table")
+        if weights.get("pitch") and self.pitch_head is None:
+            raise ConfigError("objective.pitch has no pitch to learn: the model must have excitation = true")
         self.objective = {term: float(weights.get(term, 0.0)) for term in self.TERMS}
 
     def loss(self, batch: Batch) -> Loss:
@@ -245,6 +255,8 @@ class AudioVQVAE(nn.Module):
         terms = {"codebook": quantized.loss}
         if self.objective["mel"]:
             terms["mel"] = self.mel_loss(features, wave)
+        if self.objective["pitch"]:
+            terms["pitch"] = self.pitch_loss(features, wave)
         if self.objective["nll"]:
             terms["nll"] = self.decoder_nll(features, self.emphasise(wave))
             metrics["bits_per_sample"] = terms["nll"].detach() / NATS_PER_BIT
@@ -283,6 +295,8 @@ class AudioVQVAE(nn.Module):
         voice = self.voice(speaker)
         features = self.features(codes, voice)
         metrics = {"mel": self.mel_loss(features, wave)}
+        if self.objective["pitch"]:
+            metrics["pitch"] = self.pitch_loss(features, wave)
         if self.objective["nll"]:
             others = self.features(codes.roll(1, 0) if len(codes) > 1 else codes.flip(1), voice)
             metrics["bits_per_sample"] = self.decoder_nll(features, emphasised) / NATS_PER_BIT
@@ -299,6 +313,12 @@ class AudioVQVAE(nn.Module):
         """Mean absolute error of the log-mel spectra predicted from ``features``, against those of ``wave``."""
         return F.l1_loss(self.mel_head(features).float(), self.mel_target(wave))
 
+    def pitch_loss(self, features: Tensor, wave: Tensor) -> Tensor:
+        """Cross entropy, in nats a frame, of the pitch predicted from ``features`` with that of ``wave``."""
+        assert self.pitch_head is not None
+        target = source.pitch_target(wave, self.config.sample_rate_hz, self.config.decoder.hop_length)
+        return F.cross_entropy(self.pitch_head(features).float(), target)
+
     @torch.no_grad()
     def mel_target(self, wave: Tensor) -> Tensor:
         """What ``mel_head`` is to predict of ``wave[B, T]``: ``[B, bands of all spectra, frames]``."""
@@ -310,7 +330,8 @@ class AudioVQVAE(nn.Module):
         return mel.clamp(min=MEL_FLOOR)
 
     def decoder_nll(self, features: Tensor, emphasised: Tensor, window: int | None = None) -> Tensor:
-        """Nats a sample, given the samples before each, of the middle ``window`` samples of each crop.
+        """Nats a sample, given the samples before each, of the middle ``window`` samples of each crop: of its mu-law
+        level, or where the decoder draws the excitation of its 16-bit value.
 
         ``features[B, F, frames]`` are those of ``emphasised[B, frames * hop]``, where hop is the decoder's; ``window``
         is a multiple of it, the configuration's ``decoder_window`` where left out.
@@ -318,13 +339,42 @@ class AudioVQVAE(nn.Module):
         hop = self.config.decoder.hop_length
         window = min(window or self.config.decoder_window, emphasised.shape[1])
         first = (emphasised.shape[1] - window) // hop // 2
-        symbols = audio.mu_law_encode(emphasised)
+        middle = slice(first * hop, first * hop + window)
+        symbols, marks, widths = self._drawn(features, emphasised)
         silence = torch.full_like(symbols[:, :1], audio.SILENCE_LEVEL)
-        past = torch.cat([silence, symbols[:, :-1]], dim=1)[:, first * hop :][:, :window]
+        past = torch.cat([silence, symbols[:, :-1]], dim=1)[:, middle]
         if self.training and self.config.history_noise:
             past = self._disturb(past)
-        logits = self.decoder(past, features[:, :, first : first + window // hop])
-        return self.decoder.nll(logits, symbols[:, first * hop :][:, :window]).mean()
+        own = features[:, :, first : first + window // hop]
+        logits = self.decoder(past, own, None if marks is None else marks[:, middle])
+        nats = self.decoder.nll(logits, symbols[:, middle])
+        return nats.mean() if widths is None else (nats + widths[:, middle]).mean()
+
+    @torch.no_grad()
+    def _drawn(self, features: Tensor, emphasised: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The symbols ``[B, T]`` that the decoder is to draw; the marks to draw them by; and the log of how many steps
+        of 16 bits each symbol is wide, by which the likelihood of the excitation becomes that of the wave."""
+        if self.envelope is None:
+            return audio.mu_law_encode(emphasised), None, None
+        tract, pitch = self.tract(features), self.pitch(features)
+        driven = source.excitation(emphasised, tract) / source.RANGE
+        # a wave and its negative sound alike: the pulses always point upwards
+        driven = driven * driven.clamp(-1, 1).pow(3).sum(1, keepdim=True).sign()
+        hop = self.config.decoder.hop_length
+        passed = source.locked(source.periods(pitch.hz, self.config.sample_rate_hz, hop), driven, hop)
+        widths = audio.mu_law_width(driven).log() + (source.RANGE * tract.gain * 2**15).log().repeat_interleave(hop, 1)
+        return audio.mu_law_encode(driven), source.marks(passed, pitch.voiced, self.config.decoder.marks), widths
+
+    def tract(self, features: Tensor) -> source.Filter:
+        """The filter that ``features[B, F, frames]`` tell of; only where the decoder draws the excitation."""
+        assert self.envelope is not None
+        bands = self.config.mels[-1].n_mels
+        return self.envelope(self.mel_head(features)[:, -bands:])
+
+    def pitch(self, features: Tensor) -> source.Pitch:
+        """The pitch that ``features[B, F, frames]`` tell of; only where the decoder draws the excitation."""
+        assert self.pitch_head is not None
+        return source.read_pitch(self.pitch_head(features))
 
     def _disturb(self, past: Tensor) -> Tensor:
         spread = self.config.history_noise * torch.rand(len(past), 1, device=past.device)

@@ -18,6 +18,8 @@ from vqaudio.settings import positive as _positive
 from vqaudio.settings import require as _require
 from vqaudio.strict import from_mapping, read_toml, to_mapping
 
+_FEWEST_MARKS = 9  # eight shares of a period, and none
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -68,7 +70,8 @@ class WaveNetConfig:
     """A causal stack of gated, dilated convolutions with residual and skip connections (van den Oord et al. 2016).
 
     ``levels`` symbols in and out; ``features`` channels of local conditioning (0: none), each held for ``hop_length``
-    steps. ``dilations`` has one entry a layer.
+    steps. ``dilations`` has one entry a layer. ``marks`` is the number of kinds of a mark that each step may carry
+    besides (0: no marks).
     """
 
     levels: int = 256
@@ -78,6 +81,7 @@ class WaveNetConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128)
     features: int = 128
     hop_length: int = 64
+    marks: int = 0
 
     def __post_init__(self) -> None:
         _require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 symbols")
@@ -85,6 +89,7 @@ class WaveNetConfig:
         for value in (self.residual, self.skip, self.hidden, self.hop_length, *self.dilations):
             _positive("wavenet", value)
         _require(self.features >= 0, "features", self.features, "give 0 (no conditioning) or more channels")
+        _require(self.marks >= 0, "marks", self.marks, "give 0 (no marks) or more kinds")
 
     @property
     def receptive_field(self) -> int:
@@ -131,6 +136,9 @@ class AudioVQVAEConfig:
     II-C): both keep the voice out of the codes. ``pre_emphasis`` a in 0..1 codes x[t] - a x[t-1], which whitens speech
     before mu-law and shapes the decoder's noise like speech after.
     ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too.
+    With ``excitation`` the decoder draws not the wave but what drives the filter of the vocal tract: the filter follows
+    from the predicted spectrum that the last of ``mels`` describes, and the decoder's marks tell where in the period of
+    the predicted pitch each sample lies.
     ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
     While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
     ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
@@ -146,6 +154,7 @@ class AudioVQVAEConfig:
     decoder: WaveNetConfig = field(default_factory=WaveNetConfig)
     prior: WaveNetConfig | None = None
     mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
+    excitation: bool = False
     speakers: tuple[str, ...] = ()
     perturb: PerturbConfig | None = None
     time_jitter: float = 0.0
@@ -177,6 +186,12 @@ class AudioVQVAEConfig:
             "decoder_window",
             self.decoder_window,
             f"give a multiple of {hop} samples",
+        )
+        _require(
+            (self.decoder.marks >= _FEWEST_MARKS) if self.excitation else self.decoder.marks == 0,
+            "decoder.marks",
+            self.decoder.marks,
+            f"give {_FEWEST_MARKS} or more (such as 129) with excitation = true, else 0",
         )
         _require(bool(self.mels), "mels", self.mels, "give at least one spectrum")
         _require(0 <= self.time_jitter <= 0.5, "time_jitter", self.time_jitter, "give 0 (none) to 0.5")

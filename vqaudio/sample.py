@@ -17,6 +17,7 @@ from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.entropy import FrequencyModel
 from vqaudio.errors import ModelError
 from vqaudio.prior import WaveNetPrior
+from vqaudio.speaking import restorer, score
 from vqaudio.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
@@ -31,11 +32,16 @@ class Kernel(Protocol):
     """One stream of a kernel; see :class:`vqaudio.kernels.reference.Kernel`."""
 
     def generate(
-        self, conditions: Floats, hop_length: int, uniforms: npt.NDArray[np.float64], rule: "Draw"
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: npt.NDArray[np.float64],
+        rule: "Draw",
+        marks: Integers | None = None,
     ) -> Integers:
         """Draws symbols."""
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
         """Logits along given symbols."""
 
 
@@ -52,6 +58,7 @@ def export(wavenet: WaveNet) -> "Weights":
     taps = np.stack([_array(layer.taps.weight.T) for layer in layers])
     return Weights(
         embedding=_array(wavenet.embedding.weight),
+        marks=np.zeros((1, residual), np.float32) if wavenet.marks is None else _array(wavenet.marks.weight),
         past=np.ascontiguousarray(taps[:, :residual]),
         now=np.ascontiguousarray(taps[:, residual:]),
         out=np.stack([_array(layer.out.weight.T) for layer in layers]),
@@ -97,14 +104,16 @@ class SymbolStream:
     def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
         self._sampler, self._kernel = sampler, kernel
 
-    def push(self, features: Floats, uniforms: npt.NDArray[np.float64]) -> Integers:
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], marks: Integers | None = None) -> Integers:
         """Draws the next symbols ``[frames * hop_length]``, one of ``uniforms`` (0 to below 1) each.
 
-        ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning.
+        ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning. ``marks`` has one for each
+        symbol, where the WaveNet has marks.
         """
         hop = self._sampler.hop_length
         assert len(uniforms) == len(features) * hop
-        return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, self._sampler.rule)
+        rule = self._sampler.rule
+        return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, rule, marks)
 
 
 _COMPANY = 7  # streams from which on the kernel for many is the faster one, a register of it empty or not
@@ -117,17 +126,35 @@ class _EachAlone:
         self._kernels = kernels
 
     def generate(
-        self, conditions: Floats, hop_length: int, uniforms: npt.NDArray[np.float64], rule: "Draw"
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: npt.NDArray[np.float64],
+        rule: "Draw",
+        marks: Integers | None = None,
     ) -> Integers:
-        """``conditions[frames, L, 2R, streams]`` and ``uniforms[T, streams]`` to symbols ``[T, streams]``."""
-        own = enumerate(self._kernels)
-        drawn = [k.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule) for n, k in own]
+        """``conditions[frames, L, 2R, streams]``, ``uniforms[T, streams]``, marks alike, to symbols of their shape."""
+        drawn = [
+            kernel.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule, _own(marks, n))
+            for n, kernel in enumerate(self._kernels)
+        ]
         return np.stack(drawn, axis=-1)
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
-        """``symbols[T, streams]`` to logits ``[T, K, streams]``."""
-        own = enumerate(self._kernels)
-        return np.stack([k.score(conditions[..., n], hop_length, symbols[:, n].copy()) for n, k in own], axis=-1)
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
+        """``marks`` and ``symbols[T, streams]`` to logits ``[T, K, streams]``."""
+        logits = [
+            kernel.score(conditions[..., n], hop_length, symbols[:, n].copy(), _own(marks, n))
+            for n, kernel in enumerate(self._kernels)
+        ]
+        return np.stack(logits, axis=-1)
+
+
+def _own(marks: Integers | None, stream: int) -> Integers | None:
+    return None if marks is None else marks[:, stream].copy()
+
+
+def _turned(marks: Integers | None, steps: slice) -> Integers | None:
+    return None if marks is None else np.ascontiguousarray(marks[:, steps].T)
 
 
 class SymbolStreams:
@@ -138,19 +165,20 @@ class SymbolStreams:
     def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
         self._sampler, self._kernel = sampler, kernel
 
-    def push(self, features: Floats, uniforms: npt.NDArray[np.float64]) -> Integers:
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], marks: Integers | None = None) -> Integers:
         """``features[streams, frames, F]`` and ``uniforms[streams, frames * hop_length]`` to symbols of that shape."""
         hop, rule = self._sampler.hop_length, self._sampler.rule
         drawn = np.empty(uniforms.shape, np.int64)
         for conditions, steps in self._conditioned(features):
             own = np.ascontiguousarray(uniforms[:, steps].T)
-            drawn[:, steps] = self._kernel.generate(conditions, hop, own, rule).T
+            drawn[:, steps] = self._kernel.generate(conditions, hop, own, rule, _turned(marks, steps)).T
         return drawn
 
-    def follow(self, features: Floats, symbols: Integers) -> None:
+    def follow(self, features: Floats, symbols: Integers, marks: Integers | None = None) -> None:
         """Goes through ``symbols[streams, frames * hop_length]`` as if they had been drawn."""
         for conditions, steps in self._conditioned(features):
-            self._kernel.score(conditions, self._sampler.hop_length, np.ascontiguousarray(symbols[:, steps].T))
+            own = np.ascontiguousarray(symbols[:, steps].T)
+            self._kernel.score(conditions, self._sampler.hop_length, own, _turned(marks, steps))
 
     def _conditioned(self, features: Floats) -> Iterator[tuple[Floats, slice]]:
         """Conditions ``[frames, L, 2R, streams]`` and the steps that they are for, some frames at a time."""
@@ -219,11 +247,12 @@ def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float
     hop, rate_hz = model.hop_length, model.config.sample_rate_hz
     frames = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // hop)
     wave, speaker = batch["wave"][:1, : frames * hop], batch["speaker"][:1]
-    features = model.features(model.encode(model.emphasise(wave)), model.voice(speaker))[0].T
+    codes, voice = model.encode(model.emphasise(wave))[0], model.voice(speaker)
+    own = score(model, codes.cpu().numpy().astype(np.int32), None if voice is None else _array(voice[0]))
     stream = Sampler(model.decoder, audio.SILENCE_LEVEL, model.config.temperature).stream()
-    symbols = stream.push(_array(features), np.random.default_rng(0).random(frames * hop))
-    restore = audio.DeEmphasis(model.config.pre_emphasis)
-    sounds = {"original": _array(wave[0]), "decoded": restore(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())}
+    marks = own.marks(model.config.decoder, 0.0)
+    symbols = stream.push(own.features, np.random.default_rng(0).random(frames * hop), marks)
+    sounds = {"original": _array(wave[0]), "decoded": restorer(model)(symbols, own)}
     mel = model.config.mels[0]
     pictures = {}
     for name, sound in sounds.items():

@@ -16,7 +16,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 
 from vqaudio import audio
 from vqaudio.audio import Block
@@ -26,7 +25,8 @@ from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
-from vqaudio.stretches import Joiner, Layout, Stretch, cut, layout, speak
+from vqaudio.speaking import Score, restorer, score
+from vqaudio.stretches import Joiner, Layout, Part, Stretch, cut, in_parallel, layout, speak
 
 BLOCK_TOKENS = 2048  # the tokens of one block of a stream
 _WINDOW_TOKENS = 1024  # encoded at once, a part of a block: enough to keep a product busy, small enough for the caches
@@ -34,7 +34,6 @@ _EXACT_TOKENS = 256  # decoded at once: about a second, so that progress shows a
 _READ_FRAMES = 65536
 MUTE_RAMP_S = 0.005
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_MU_LAW = audio.mu_law_decode(torch.arange(audio.LEVELS)).numpy()
 
 Mask = npt.NDArray[np.bool_]
 
@@ -352,16 +351,22 @@ class _Alone:
         sampler = _sampler(model, sampling)
         self._streams = [sampler.stream() for _ in range(channels)]
         self._generators = [np.random.default_rng([sampling.seed, channel]) for channel in range(channels)]
-        self._restore = audio.DeEmphasis(model.config.pre_emphasis)
+        self._restorers = [restorer(model) for _ in range(channels)]
+        self._begun = [0.0] * channels  # periods of the pitch that have passed
 
     def __call__(self, window: _Window) -> Block:
         """The sound of the next window, ``[channels, n * hop]``."""
-        drawn = []
-        for codes, stream, generator in zip(window.codes, self._streams, self._generators, strict=True):
-            features = np.concatenate(_features(self._model, codes, self._voice)[window.inner])
-            uniforms = generator.random(len(codes[window.inner]) * self._model.hop_length)
-            drawn.append(stream.push(features, uniforms))
-        return self._restore(_MU_LAW[np.stack(drawn)])
+        hop = self._model.config.decoder.hop_length
+        spoken = []
+        for channel, codes in enumerate(window.codes):
+            own = score(self._model, codes, self._voice).part(_frames(self._model, window.inner))
+            uniforms = self._generators[channel].random(len(own.features) * hop)
+            symbols = self._streams[channel].push(
+                own.features, uniforms, own.marks(self._model.config.decoder, self._begun[channel])
+            )
+            self._begun[channel] += own.periods(hop)
+            spoken.append(self._restorers[channel](symbols, own))
+        return np.stack(spoken)
 
 
 class _SideBySide:
@@ -371,6 +376,7 @@ class _SideBySide:
         self._model, self._sampling, self._plan = model, sampling, plan
         self._sampler = _sampler(model, sampling)
         self._joiners = [Joiner() for _ in range(channels)]
+        self._begun = [0.0] * channels  # periods of the pitch that have passed before the window
         self._passed = 0  # tokens of the windows before
 
     def __call__(self, window: _Window) -> Block:
@@ -378,31 +384,35 @@ class _SideBySide:
         hop, offset = self._model.hop_length, self._passed - window.inner.start
         stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
         generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
-
-        def features(stretch: Stretch) -> npt.NDArray[np.float32]:
-            low = max(stretch.begin - self._model.conditioning.context_tokens, 0)
-            codes = window.codes[stretch.channel, low : stretch.stop + self._model.conditioning.context_tokens]
-            rows = _features(self._model, codes, self._sampling.voice)
-            return np.concatenate(rows[stretch.begin - low : stretch.stop - low])
-
-        parts: list[list[Block]] = [[] for _ in self._joiners]
-        for s, symbols in zip(stretches, speak(self._sampler, stretches, features, generators), strict=True):
-            wave = audio.DeEmphasis(self._model.config.pre_emphasis)(_MU_LAW[symbols])[(s.first - s.begin) * hop :]
-            parts[s.channel].append(self._joiners[s.channel](wave, (s.end - s.first) * hop))
+        scores = in_parallel(lambda stretch: self._score(window, stretch), stretches)
+        marks = [self._marks(stretch, own) for stretch, own in zip(stretches, scores, strict=True)]
+        parts = [Part(own.features, signs, draws) for own, signs, draws in zip(scores, marks, generators, strict=True)]
+        spoken: list[list[Block]] = [[] for _ in self._joiners]
+        for s, own, symbols in zip(stretches, scores, speak(self._sampler, parts), strict=True):
+            wave = restorer(self._model)(symbols, own)[(s.first - s.begin) * hop :]
+            spoken[s.channel].append(self._joiners[s.channel](wave, (s.end - s.first) * hop))
         self._passed += window.inner.stop - window.inner.start
-        return np.stack([np.concatenate(channel) for channel in parts])
+        return np.stack([np.concatenate(channel) for channel in spoken])
+
+    def _score(self, window: _Window, stretch: Stretch) -> Score:
+        context = self._model.conditioning.context_tokens
+        low = max(stretch.begin - context, 0)
+        codes = window.codes[stretch.channel, low : stretch.stop + context]
+        inner = slice(stretch.begin - low, stretch.stop - low)
+        return score(self._model, codes, self._sampling.voice).part(_frames(self._model, inner))
+
+    def _marks(self, stretch: Stretch, own: Score) -> npt.NDArray[np.int64] | None:
+        """The marks of the next stretch of its channel: its pulses lie where those of the stretch before go on."""
+        hop = self._model.config.decoder.hop_length
+        before, until = (_frames(self._model, slice(0, to - stretch.begin)) for to in (stretch.first, stretch.end))
+        begun = self._begun[stretch.channel] - own.part(before).periods(hop)
+        self._begun[stretch.channel] = begun + own.part(until).periods(hop)
+        return own.marks(self._model.config.decoder, begun)
 
 
-@torch.inference_mode()
-def _features(model: AudioVQVAE, codes: Codes, voice: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
-    """``codes[n]``, spoken in ``voice[V]``, to the decoder's features ``[n, frames_per_token, F]``."""
-    device = model.decoder.embedding.weight.device
-    # with one thread it rounds alike wherever it runs, and is called by as many as there are cores
-    with threadpool_limits(1, "openmp"), torch.autocast(device.type, enabled=False):
-        who = None if voice is None else torch.from_numpy(voice)[None].to(device)
-        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
-    rows = features[0].T.cpu().numpy()
-    return np.ascontiguousarray(rows.reshape(len(codes), model.frames_per_token, -1))
+def _frames(model: AudioVQVAE, tokens: slice) -> slice:
+    """The frames of features of some tokens."""
+    return slice(tokens.start * model.frames_per_token, tokens.stop * model.frames_per_token)
 
 
 def _first(blocks: Iterable[Block], frames: int) -> Iterator[Block]:

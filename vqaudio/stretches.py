@@ -10,7 +10,7 @@ stream's length. Of a short sound there are few, each spoken alone: company pays
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ _FEW, _LEAST_ALONE = 4, 16000  # channels and stretches of a short sound; sample
 _SPLICE = 80  # samples over which one stretch fades into the next
 
 Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class Layout(NamedTuple):
@@ -78,36 +81,37 @@ def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Stret
     return stretches
 
 
-def speak(
-    sampler: Sampler,
-    stretches: list[Stretch],
-    features: Callable[[Stretch], Floats],
-    generators: list[np.random.Generator],
-) -> list[npt.NDArray[np.int64]]:
-    """The symbols of each stretch from ``begin`` to ``stop``.
+class Part(NamedTuple):
+    """What a stretch is spoken by: ``features[frames, F]``; ``marks``, one a sample, where the WaveNet has them; and
+    what draws its uniform numbers."""
 
-    ``features`` gives a stretch's ``[frames, F]``, in any thread; ``generators`` draw the uniform numbers, one a
-    stretch.
-    """
-    jobs = list(zip(stretches, generators, strict=True))
-    count = len(jobs) if len(jobs) < GROUP else max(2, -(-len(jobs) // GROUP))
-    groups = [jobs[len(jobs) * i // count : len(jobs) * (i + 1) // count] for i in range(count)]
+    features: Floats
+    marks: Integers | None
+    generator: np.random.Generator
+
+
+def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]:
+    """``function`` of each of the ``items``, in as many threads as there are cores; each does its products alone."""
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        spoken = pool.map(lambda group: _speak_group(sampler, group, features), groups)
-        return [symbols for group in spoken for symbols in group]
+        return list(pool.map(function, items))
 
 
-def _speak_group(
-    sampler: Sampler, group: list[tuple[Stretch, np.random.Generator]], features: Callable[[Stretch], Floats]
-) -> list[npt.NDArray[np.int64]]:
-    rows = [features(stretch) for stretch, _ in group]
-    frames = max(len(row) for row in rows)
-    uniforms = np.stack([generator.random(frames * sampler.hop_length) for _, generator in group])
+def speak(sampler: Sampler, parts: list[Part]) -> list[Integers]:
+    """The symbols of each part."""
+    count = len(parts) if len(parts) < GROUP else max(2, -(-len(parts) // GROUP))
+    groups = [parts[len(parts) * i // count : len(parts) * (i + 1) // count] for i in range(count)]
+    return [symbols for group in in_parallel(lambda group: _speak_group(sampler, group), groups) for symbols in group]
+
+
+def _speak_group(sampler: Sampler, group: list[Part]) -> list[Integers]:
+    frames = max(len(part.features) for part in group)
+    uniforms = np.stack([part.generator.random(frames * sampler.hop_length) for part in group])
     if len(group) == 1:
-        return [sampler.stream().push(rows[0], uniforms[0])]
-    held = np.stack([np.pad(row, ((0, frames - len(row)), (0, 0)), mode="edge") for row in rows])
-    symbols = sampler.streams(len(group)).push(held, uniforms)
-    return [drawn[: len(row) * sampler.hop_length] for drawn, row in zip(symbols, rows, strict=True)]
+        return [sampler.stream().push(group[0].features, uniforms[0], group[0].marks)]
+    held = np.stack([np.pad(p.features, ((0, frames - len(p.features)), (0, 0)), mode="edge") for p in group])
+    signs = [np.pad(part.marks, (0, uniforms.shape[1] - len(part.marks))) for part in group if part.marks is not None]
+    symbols = sampler.streams(len(group)).push(held, uniforms, np.stack(signs) if signs else None)
+    return [drawn[: len(p.features) * sampler.hop_length] for drawn, p in zip(symbols, group, strict=True)]
 
 
 class Joiner:

@@ -12,7 +12,7 @@ import numpy as np
 from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, draw, gated, pack
 from vqaudio.kernels.lanes import COLUMNS, add_columns
 from vqaudio.kernels.narrow import Network, narrowed, whole_blocks
-from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
+from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights, every
 
 
 @compiled
@@ -45,12 +45,13 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _step(symbol, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
+def _step(symbol, mark, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of the network: puts each layer's input into its ring and fills ``scratch``'s logits."""
     stream, gates, hidden, logits, shifted, lanes, wide = scratch
     residual, skip, inner, _ = net.sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
-    x[:] = net.embedding[symbol]
+    for j in range(residual):
+        x[j] = net.embedding[symbol, j] + net.marks[mark, j]
     stream[residual:] = ZERO
     for layer in range(net.dilations.shape[0]):
         place = net.starts[layer] + t % net.dilations[layer]
@@ -73,19 +74,19 @@ def _head(products, x, shifted, lanes, y):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _generate(symbol, t, conditions, hop, uniforms, rule, net, ring, ring_steps, scratch, bits, symbols):  # type: ignore[no-untyped-def]
+def _generate(symbol, t, conditions, hop, marks, uniforms, rule, net, ring, ring_steps, scratch, bits, symbols):  # type: ignore[no-untyped-def]
     inverse_temperature, top_p = rule
     logits = scratch[3][: bits.shape[0]]
     for i in range(uniforms.shape[0]):
-        _step(symbol, t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbol, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         symbol = draw(logits, inverse_temperature, top_p, uniforms[i], bits)
         symbols[i] = symbol
 
 
 @compiled
-def _score(symbol, t, conditions, hop, symbols, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
+def _score(symbol, t, conditions, hop, marks, symbols, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
     for i in range(symbols.shape[0]):
-        _step(symbol, t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbol, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         logits[i] = scratch[3][: logits.shape[1]]
         symbol = symbols[i]
 
@@ -115,20 +116,42 @@ class Kernel:
         self._bits = np.empty(levels, np.int32)
         self._symbol, self._steps = first_symbol, 0
 
-    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
+    def generate(
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: Doubles,
+        rule: Draw,
+        marks: Integers | None = None,
+    ) -> Integers:
         """As the reference's ``generate``."""
         symbols = np.empty(len(uniforms), np.int64)
         conditions = whole_blocks(conditions, self._net)
-        args = (conditions, hop_length, uniforms, (np.float32(1 / rule.temperature), rule.top_p))
+        args = (
+            conditions,
+            hop_length,
+            every(marks, uniforms.shape),
+            uniforms,
+            (np.float32(1 / rule.temperature), rule.top_p),
+        )
         _generate(self._symbol, self._steps, *args, *self._network(), self._bits, symbols)
         self._advance(symbols)
         return symbols
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
         """As the reference's ``score``."""
         logits = np.empty((len(symbols), len(self._bits)), np.float32)
         conditions = whole_blocks(conditions, self._net)
-        _score(self._symbol, self._steps, conditions, hop_length, symbols, *self._network(), logits)
+        _score(
+            self._symbol,
+            self._steps,
+            conditions,
+            hop_length,
+            every(marks, symbols.shape),
+            symbols,
+            *self._network(),
+            logits,
+        )
         self._advance(symbols)
         return logits
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vqaudio.kernels.elementary import SHIFT, UNIT, ZERO, compiled, exp, gated, keep_likeliest, pack
 from vqaudio.kernels.lanes import LANES, ROWS, add_rows, narrow_rows
 from vqaudio.kernels.narrow import Network, narrowed, whole_blocks
-from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights
+from vqaudio.kernels.reference import Doubles, Draw, Floats, Integers, Weights, every
 
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -37,14 +37,14 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _step(symbols, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
+def _step(symbols, marks, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of every stream: fills ``scratch``'s logits ``[K, LANES]``. ``conditions[L, 2R, LANES]``."""
     stream, gates, hidden, logits, shifted, lanes, wide, unit, head_steps = scratch
     residual, skip, inner, _ = net.sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
     for b in range(LANES):
         for j in range(residual):
-            x[j, b] = net.embedding[symbols[b], j]
+            x[j, b] = net.embedding[symbols[b], j] + net.marks[marks[b], j]
     stream[residual:] = ZERO
     for layer in range(net.dilations.shape[0]):
         place = net.starts[layer] + t % net.dilations[layer]
@@ -103,18 +103,18 @@ def _draw(logits, rule, uniforms, symbols, bits, sums):  # type: ignore[no-untyp
 
 
 @compiled
-def _generate(symbols, t, conditions, hop, uniforms, rule, net, ring, ring_steps, scratch, bits, sums, drawn):  # type: ignore[no-untyped-def]
+def _generate(symbols, t, conditions, hop, marks, uniforms, rule, net, ring, ring_steps, scratch, bits, sums, drawn):  # type: ignore[no-untyped-def]
     logits = scratch[3][: bits.shape[0] // LANES]
     for i in range(uniforms.shape[0]):
-        _step(symbols, t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbols, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         _draw(logits, rule, uniforms[i], symbols, bits, sums)
         drawn[i] = symbols
 
 
 @compiled
-def _score(symbols, t, conditions, hop, given, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
+def _score(symbols, t, conditions, hop, marks, given, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
     for i in range(given.shape[0]):
-        _step(symbols, t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbols, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         logits[i] = scratch[3][: logits.shape[1]]
         symbols[:] = given[i]
 
@@ -139,19 +139,19 @@ class _Group:
         self._draw = (np.empty(levels * LANES, np.int32), np.empty((2, LANES)))
         self._symbols, self._steps = np.full(LANES, first_symbol, np.int64), 0
 
-    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
+    def generate(self, conditions: Floats, hop_length: int, marks: Integers, uniforms: Doubles, rule: Draw) -> Integers:
         """As :meth:`Kernel.generate`."""
         drawn = np.empty(uniforms.shape, np.int64)
         numbers = (np.float32(1 / rule.temperature), rule.top_p)
-        args = (self._symbols, self._steps, conditions, hop_length, uniforms, numbers, *self._network)
+        args = (self._symbols, self._steps, conditions, hop_length, marks, uniforms, numbers, *self._network)
         _generate(*args, self._scratch, *self._draw, drawn)
         self._steps += len(drawn)
         return drawn
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+    def score(self, conditions: Floats, hop_length: int, marks: Integers, symbols: Integers) -> Floats:
         """As :meth:`Kernel.score`."""
         logits = np.empty((len(symbols), self._levels, LANES), np.float32)
-        args = (self._symbols, self._steps, conditions, hop_length, symbols, *self._network)
+        args = (self._symbols, self._steps, conditions, hop_length, marks, symbols, *self._network)
         _score(*args, self._scratch, logits)
         self._steps += len(symbols)
         return logits
@@ -170,16 +170,25 @@ class Kernel:
         self._net = net
         self._groups = [_Group(net, first_symbol) for _ in range(0, streams, LANES)]
 
-    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
-        """Draws ``symbols[T, streams]`` with ``uniforms[T, streams]``; ``conditions[frames, L, 2R, streams]``."""
-        groups = zip(self._groups, self._split(whole_blocks(conditions, self._net)), self._split(uniforms), strict=True)
-        drawn = [group.generate(own, hop_length, numbers, rule) for group, own, numbers in groups]
+    def generate(
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: Doubles,
+        rule: Draw,
+        marks: Integers | None = None,
+    ) -> Integers:
+        """Draws ``symbols[T, streams]``, ``uniforms`` and ``marks`` alike; ``conditions[frames, L, 2R, streams]``."""
+        owns, signs = self._split(whole_blocks(conditions, self._net)), self._split(every(marks, uniforms.shape))
+        groups = zip(self._groups, owns, signs, self._split(uniforms), strict=True)
+        drawn = [group.generate(own, hop_length, sign, numbers, rule) for group, own, sign, numbers in groups]
         return np.concatenate(drawn, axis=-1)[..., : uniforms.shape[-1]]
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
         """Logits ``[T, K, streams]`` of each step when the streams are made to go through ``symbols[T, streams]``."""
-        groups = zip(self._groups, self._split(whole_blocks(conditions, self._net)), self._split(symbols), strict=True)
-        logits = [group.score(own, hop_length, given) for group, own, given in groups]
+        owns, signs = self._split(whole_blocks(conditions, self._net)), self._split(every(marks, symbols.shape))
+        groups = zip(self._groups, owns, signs, self._split(symbols), strict=True)
+        logits = [group.score(own, hop_length, sign, given) for group, own, sign, given in groups]
         return np.concatenate(logits, axis=-1)[..., : symbols.shape[-1]]
 
     def _split(self, array: npt.NDArray[_Number]) -> list[npt.NDArray[_Number]]:

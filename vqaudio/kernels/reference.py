@@ -25,6 +25,7 @@ class Weights(NamedTuple):
     """
 
     embedding: Floats
+    marks: Floats
     past: Floats
     now: Floats
     out: Floats
@@ -55,6 +56,11 @@ def draw(logits: npt.NDArray[np.floating], rule: Draw, uniform: float) -> int:
     return int(min(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"), len(logits) - 1))
 
 
+def every(marks: Integers | None, shape: tuple[int, ...]) -> Integers:
+    """``marks``, or where there are none as many of the first kind as ``shape`` has places."""
+    return np.zeros(shape, np.int64) if marks is None else marks
+
+
 class Kernel:
     """One stream: its weights and what it remembers."""
 
@@ -65,11 +71,12 @@ class Kernel:
         residual = weights.embedding.shape[1]
         self.inputs = [[np.zeros(residual, np.float32)] * int(dilation) for dilation in weights.dilations]
 
-    def step(self, condition: Floats) -> Floats:
-        """Logits ``[K]`` of the next symbol, given the one before it and ``condition[L, 2R]``; remembers the inputs."""
+    def step(self, condition: Floats, mark: int) -> Floats:
+        """Logits ``[K]`` of the next symbol, given the one before it, its ``mark`` and ``condition[L, 2R]``; remembers
+        the inputs."""
         w = self.weights
         residual = w.embedding.shape[1]
-        x = w.embedding[self.symbol]
+        x = w.embedding[self.symbol] + w.marks[mark]
         skips = np.zeros(w.hidden.shape[0], np.float32)
         for layer, memory in enumerate(self.inputs):
             gates = condition[layer] + memory.pop(0) @ w.past[layer] + x @ w.now[layer]
@@ -81,18 +88,28 @@ class Kernel:
         logits: Floats = hidden @ w.logits + w.logits_bias
         return logits
 
-    def generate(self, conditions: Floats, hop_length: int, uniforms: Doubles, rule: Draw) -> Integers:
-        """Draws ``symbols[frames * hop_length]``, one uniform number each; frame i conditions ``hop_length`` steps."""
+    def generate(
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: Doubles,
+        rule: Draw,
+        marks: Integers | None = None,
+    ) -> Integers:
+        """Draws ``symbols[frames * hop_length]``, a mark and a uniform number each; frame i conditions ``hop_length``
+        steps."""
         symbols = np.empty(len(conditions) * hop_length, np.int64)
+        marks = every(marks, symbols.shape)
         for t, uniform in enumerate(uniforms):
-            self.symbol = draw(self.step(conditions[t // hop_length]), rule, uniform)
+            self.symbol = draw(self.step(conditions[t // hop_length], int(marks[t])), rule, uniform)
             symbols[t] = self.symbol
         return symbols
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers) -> Floats:
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
         """Logits ``[T, K]`` of each step when the stream is made to go through ``symbols[T]``."""
         logits = []
+        marks = every(marks, symbols.shape)
         for t, symbol in enumerate(symbols):
-            logits.append(self.step(conditions[t // hop_length]))
+            logits.append(self.step(conditions[t // hop_length], int(marks[t])))
             self.symbol = int(symbol)
         return np.stack(logits)
