@@ -137,8 +137,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> AudioShards:
 class Echo:
     """Stands in for a kernel, which would have to be compiled."""
 
-    def push(self, features: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    def push(self, features: np.ndarray, uniforms: np.ndarray, marks: np.ndarray | None = None) -> np.ndarray:
         assert features.shape == (len(uniforms) // HOP, 8)
+        assert marks is None
         return (uniforms * 256).astype(np.int64)
 
 
