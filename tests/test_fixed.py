@@ -54,6 +54,7 @@ def network(
 
     weights = Weights(
         embedding=array(levels + 1, residual, reach=2.0),
+        marks=np.zeros((1, residual), np.float32),
         past=array(layers, residual, 2 * residual, reach=0.5),
         now=array(layers, residual, 2 * residual, reach=0.5),
         out=array(layers, residual, residual + skip, reach=0.5),
@@ -159,6 +160,7 @@ def test_sums_as_large_as_they_get_do_not_overflow(reach: float) -> None:
     layers = len(dilations)
     weights = Weights(
         embedding=full(levels + 1, residual) * np.array([1, -1, 1, -1, 1, 1], np.float32)[:, None],
+        marks=np.zeros((1, residual), np.float32),
         past=full(layers, residual, 2 * residual),
         now=full(layers, residual, 2 * residual),
         out=full(layers, residual, 2 * residual),

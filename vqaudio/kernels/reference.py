@@ -18,9 +18,10 @@ class Weights(NamedTuple):
     """A WaveNet's weights as float32 arrays, each product written ``row @ matrix``.
 
     Shapes, with L layers, R residual, S skip and H hidden channels, K levels:
-        embedding ``[K + 1, R]``; past, now ``[L, R, 2R]``, whose outputs are R signals and R gates; out
-        ``[L, R, R + S]`` and out_bias ``[L, R + S]``, residual first; hidden ``[S, H]``, hidden_bias ``[H]``; logits
-        ``[H, K]``, logits_bias ``[K]``; dilations int64 ``[L]``.
+        embedding ``[K + 1, R]``; marks ``[M, R]``, added to it (one row of zeros where there are none); past, now
+        ``[L, R, 2R]``, whose outputs are R signals and R gates; out ``[L, R, R + S]`` and out_bias ``[L, R + S]``,
+        residual first; hidden ``[S, H]``, hidden_bias ``[H]``; logits ``[H, K]``, logits_bias ``[K]``; dilations int64
+        ``[L]``.
     The taps' bias and the local conditioning reach a kernel together, as ``conditions[frames, L, 2R]``.
     """
 
