@@ -197,10 +197,10 @@ def test_a_click_plays_one_sound_and_stops_the_other(opened: Chrome) -> None:
     until(opened, PLAYS, first)
     opened.find_elements(By.CLASS_NAME, "view")[1].click()
     until(opened, PLAYS, second)
-    assert opened.execute_script("return arguments[0].paused", first)
+    until(opened, "arguments[0].paused", first)  # told by an event, a moment after
     opened.find_element(By.CLASS_NAME, "switch").click()
     until(opened, PLAYS, first)
-    assert opened.execute_script("return arguments[0].paused", second)
+    until(opened, "arguments[0].paused", second)
     opened.execute_script("arguments[0].pause()", first)
 
 
