@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import PRIOR, TINY
 
 from vqaudio import audio, checkpoint, source
 from vqaudio.codec import Codec
@@ -173,3 +173,8 @@ def test_all_terms_learn_and_the_pitch_needs_an_excitation() -> None:
 def test_marks_go_with_the_excitation(excitation: bool, marks: int) -> None:
     with pytest.raises(ConfigError, match=r"decoder\.marks"):
         dataclasses.replace(TINY, excitation=excitation, decoder=dataclasses.replace(TINY.decoder, marks=marks))
+
+
+def test_a_prior_has_no_marks() -> None:
+    with pytest.raises(ConfigError, match=r"prior\.marks"):
+        dataclasses.replace(TINY, prior=dataclasses.replace(PRIOR, marks=4))

@@ -207,6 +207,7 @@ class AudioVQVAEConfig:
             self.prior.levels == size, "prior.levels", self.prior.levels, f"it must be the codebook's size, {size}"
         )
         _require(self.prior.hop_length == 1, "prior.hop_length", self.prior.hop_length, "it must be 1")
+        _require(self.prior.marks == 0, "prior.marks", self.prior.marks, "it must be 0: tokens carry no marks")
         _require(
             self.prior.features == 0 or bool(self.speakers),
             "prior.features",
