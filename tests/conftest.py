@@ -18,6 +18,7 @@ from vqaudio.config import (
     AudioVQVAEConfig,
     ConditioningConfig,
     EncoderConfig,
+    MelConfig,
     PerturbConfig,
     QuantizerConfig,
     WaveNetConfig,
@@ -123,3 +124,30 @@ def run(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPa
         return done
 
     return go
+
+
+HEARING = dataclasses.replace(
+    TINY,
+    quantizer=QuantizerConfig(codebook_size=100, code_dim=8, stages=4),
+    encoder=EncoderConfig(
+        channels=(12,), strides=(4,), spectrum=MelConfig(400, 20), spectrum_hop=64, residual_dilations=(1, 2)
+    ),
+    conditioning=dataclasses.replace(TINY.conditioning, frames_per_token=4, frame_dilations=(1,)),
+    mels=(MelConfig(400, 40),),
+    excitation=True,
+    pulses_hz=3000.0,
+    decoder=dataclasses.replace(TINY.decoder, marks=33),
+    prior=dataclasses.replace(PRIOR, marks=4),
+)
+
+
+@pytest.fixture(scope="session")
+def hearing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model like the bundled one: its encoder hears a spectrum, each vector is four tokens of 64
+    samples, its decoder draws an excitation; and it has a prior."""
+    return _save(tmp_path_factory.mktemp("models") / "hearing", 4, HEARING)
+
+
+@pytest.fixture(scope="session")
+def hearing_codec(hearing_model: Path) -> Codec:
+    return load(hearing_model, "cpu")

@@ -1,10 +1,12 @@
 """autoencoder.py: shapes, how far a token sees, the windowed likelihood, the objective, and that all of it learns."""
 
+import dataclasses
 import math
 from typing import Any
 
 import pytest
 import torch
+from conftest import HEARING
 from torch import Tensor
 
 from vqaudio import audio
@@ -86,7 +88,7 @@ def crop_of_tokens(
 def test_context_tokens_suffice_for_the_encoder() -> None:
     model = build().eval()
     wave = noise(1, 60 * HOP)
-    cut, middle = crop_of_tokens(model, model.encoder.context_tokens)
+    cut, middle = crop_of_tokens(model, model.encoder_context)
     part = wave[:, cut.start * HOP : cut.stop * HOP]
     torch.testing.assert_close(model.encoder(part)[:, :, middle], model.encoder(wave)[:, :, 25:35])
     assert torch.equal(model.encode(part)[:, middle], model.encode(wave)[:, 25:35])
@@ -96,13 +98,66 @@ def test_context_tokens_suffice_for_the_encoder() -> None:
     assert not torch.allclose(model.encoder(part)[:, :, middle], model.encoder(wave)[:, :, 25:35], atol=1e-3)
 
 
+def hearing() -> AudioVQVAE:
+    torch.manual_seed(0)
+    return AudioVQVAE(HEARING)
+
+
+def test_an_encoder_of_the_spectrum_hears_no_further_than_its_context() -> None:
+    model = hearing().eval()
+    for name, value in model.encoder.named_parameters():
+        if "pointwise" in name:  # which begin at zero
+            torch.nn.init.normal_(value, std=0.1)
+    vector, context = 4 * 64, model.encoder.context
+    assert model.encoder_context == 4 * context
+    wave = noise(1, 60 * vector)
+    part = wave[:, (25 - context) * vector : (35 + context) * vector]
+    torch.testing.assert_close(
+        model.encoder(part)[:, :, context:-context], model.encoder(wave)[:, :, 25:35], atol=1e-4, rtol=1e-3
+    )
+    assert model.encode(wave).shape == (1, 240)
+    assert model.features(model.encode(wave)).shape == (1, 16, 240)
+
+
+def test_an_encoder_of_the_spectrum_begins_as_a_linear_map() -> None:
+    model = hearing().eval()
+    z = torch.randn(3, 8, 20)
+    z[2] = 0.3 * z[0] + 0.7 * z[1]
+    with torch.no_grad():
+        features = model.conditioning(z)
+    torch.testing.assert_close(features[2], 0.3 * features[0] + 0.7 * features[1], atol=1e-4, rtol=1e-3)
+
+
+def test_all_of_a_model_that_hears_a_spectrum_learns() -> None:
+    model = hearing().train()
+    model.loss(batch_of(noise(2, 40 * 256))).total.backward()
+    still = {name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()}
+    # behind layers that begin at zero nothing moves in the first step
+    assert all("dilated" in name for name in still), still
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "word"),
+    [
+        ("encoder", {"strides": (3,)}, "strides"),
+        ("encoder", {"strides": (2, 2)}, "strides"),
+        ("encoder", {"spectrum_hop": 0}, "spectrum_hop"),
+        ("quantizer", {"stages": 3}, "stages"),
+        ("quantizer", {"stages": 8}, "decoder.hop_length"),
+    ],
+)
+def test_bad_layouts_are_named(part: str, settings: dict[str, Any], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        dataclasses.replace(HEARING, **{part: dataclasses.replace(getattr(HEARING, part), **settings)})
+
+
 def test_context_tokens_suffice_for_the_conditioning() -> None:
     model = build().eval()
     codes = torch.randint(32, (1, 60))
     whole = model.features(codes)[:, :, 25:35]
-    cut, middle = crop_of_tokens(model, model.conditioning.context_tokens)
+    cut, middle = crop_of_tokens(model, model.conditioning_context)
     torch.testing.assert_close(model.features(codes[:, cut])[:, :, middle], whole)
-    cut, middle = crop_of_tokens(model, model.conditioning.context_tokens - 1)
+    cut, middle = crop_of_tokens(model, model.conditioning_context - 1)
     assert not torch.allclose(model.features(codes[:, cut])[:, :, middle], whole, atol=1e-5)
 
 
@@ -278,7 +333,7 @@ def test_a_token_becomes_several_frames() -> None:
 
 def test_frames_hear_no_further_than_the_context_says() -> None:
     model = build(**SPREAD).eval()
-    context = model.conditioning.context_tokens
+    context = model.conditioning_context
     codes = torch.randint(32, (1, 60))
     whole = model.features(codes)[:, :, 4 * 25 : 4 * 35]
     part = model.features(codes[:, 25 - context : 35 + context])

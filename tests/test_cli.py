@@ -314,7 +314,8 @@ def test_prepare_replaces_shards_only(run: Run, tmp_path: Path) -> None:
 def toml(value: Any) -> str:
     """A value as TOML writes it."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {toml(item)}" for name, item in value.items()) + "}"
+        given = {name: item for name, item in value.items() if item is not None}
+        return "{" + ", ".join(f"{name} = {toml(item)}" for name, item in given.items()) + "}"
     return "[" + ", ".join(map(toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 

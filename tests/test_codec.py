@@ -122,13 +122,43 @@ def test_channels_draw_other_numbers(tiny_codec: Codec) -> None:
 def test_codes_are_those_of_the_whole_sound_at_once(tiny_codec: Codec) -> None:
     model, wave = tiny_codec.model, noise(2.3 * BLOCK_TOKENS * HOP / RATE)
     stream = tiny_codec.encode(wave, RATE)
-    gain, context = survey(WaveSound(wave, RATE)).gains[0], model.encoder.context_tokens
+    gain, context = survey(WaveSound(wave, RATE)).gains[0], model.encoder_context
     end = -wave.shape[1] % HOP + context * HOP
     padded = np.pad(wave * np.float32(gain), ((0, 0), (context * HOP, end)))
     with torch.inference_mode():
         whole = model.encode(model.emphasise(torch.from_numpy(padded))).numpy()[:, context:-context]
     assert len(np.unique(whole)) > 10
     assert np.mean(stream.codes == whole) > 0.9995  # sums of other shapes round otherwise, and ties are rare
+
+
+def test_codes_of_vectors_are_those_of_the_whole_sound_at_once(hearing_codec: Codec) -> None:
+    model, wave = hearing_codec.model, noise(1.3 * BLOCK_TOKENS * HOP / RATE)
+    stream = hearing_codec.encode(wave, RATE)
+    gain, context = survey(WaveSound(wave, RATE)).gains[0], model.encoder_context
+    end = -wave.shape[1] % (4 * HOP) + context * HOP
+    padded = np.pad(wave * np.float32(gain), ((0, 0), (context * HOP, end)))
+    with torch.inference_mode():
+        whole = model.encode(model.emphasise(torch.from_numpy(padded))).numpy()[:, context:-context]
+    assert stream.codes.shape == whole.shape
+    assert len(np.unique(whole)) > 10
+    assert np.mean(stream.codes == whole) > 0.999
+
+
+@pytest.mark.parametrize("samples", [0, 1, 255, 256, 257, 20000, 60000])
+@pytest.mark.parametrize("coder", [Coder.PACKED, Coder.PRIOR])
+def test_vectors_of_several_tokens_come_back(hearing_codec: Codec, samples: int, coder: Coder) -> None:
+    wave = noise(samples / RATE)[:, :samples]
+    stream = hearing_codec.encode(wave, RATE, coder)
+    assert stream.header.tokens == -(-samples // 256) * 4
+    file = io.BytesIO()
+    stream.write(file, hearing_codec.block_coder(coder))
+    file.seek(0)
+    again = hearing_codec.read(file)
+    np.testing.assert_array_equal(again.codes, stream.codes)
+    for exact in (False, True):
+        decoded = hearing_codec.decode(again, exact=exact)
+        assert decoded.shape == wave.shape
+        assert np.isfinite(decoded).all()
 
 
 def test_a_channel_has_the_codes_that_it_has_alone(tiny_codec: Codec) -> None:
@@ -141,7 +171,7 @@ def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
     model = tiny_codec.model
     codes = np.random.default_rng(0).integers(0, 100, (1, 700)).astype(np.int32)
     pieces = [TokenRange(part, part < 0) for part in np.split(codes, [1, 250, 260, 600], axis=1)]
-    windows = list(_code_windows(pieces, 700, 256, model.conditioning.context_tokens))
+    windows = list(_code_windows(pieces, 700, 256, model.conditioning_context))
     assert np.array_equal(np.concatenate([w.codes[:, w.inner] for w in windows], axis=1), codes)
     features = np.concatenate([score(model, w.codes[0], None).part(w.inner).features for w in windows])
     assert np.allclose(features, score(model, codes[0], None).features, atol=1e-5)

@@ -250,6 +250,30 @@ def test_integers_cost_less_than_half_a_percent() -> None:
     assert -np.log2(frequencies[np.arange(800), codes[0]] / TOTAL).sum() < 1.005 * exact
 
 
+def test_marks_tell_a_step_its_place() -> None:
+    import torch
+
+    from vqaudio import sample
+    from vqaudio.config import WaveNetConfig
+    from vqaudio.prior import WaveNetPrior
+
+    torch.manual_seed(4)
+    prior = WaveNetPrior(WaveNetConfig(9, 8, 8, 8, (1, 2), features=0, hop_length=1, marks=4), 0)
+    assert prior.wavenet.marks is not None
+    torch.nn.init.normal_(prior.wavenet.marks.weight, std=2.0)
+    codes = symbols(60, 9)
+    model = sample.frequency_model(prior)
+    found = model.frequencies_along(past_of(codes, 9)) / TOTAL
+    with torch.no_grad():
+        exact = prior.logits(torch.from_numpy(codes)[None].long())[0].softmax(0).T.numpy()
+    np.testing.assert_allclose(found, exact, atol=0.01)
+    reference = Reference(model._weights)
+    expected = [reference.frequencies(int(symbol)) for symbol in past_of(codes, 9)]
+    np.testing.assert_array_equal(found, np.stack(expected) / TOTAL)
+    model.start()
+    np.testing.assert_array_equal(model.frequencies_along(past_of(codes, 9)) / TOTAL, found)
+
+
 def test_a_prior_of_speakers_is_refused() -> None:
     from vqaudio import sample
     from vqaudio.config import WaveNetConfig

@@ -58,6 +58,21 @@ def test_a_prompt_is_gone_on_from(talking_codec: Codec) -> None:
     assert stream.codes[0, spoken] == reference.draw(logits, reference.Draw(), uniform)
 
 
+def test_a_prior_over_vectors_of_several_tokens_goes_on_with_the_right_one(hearing_codec: Codec) -> None:
+    prior = hearing_codec.model.prior
+    assert prior is not None
+    prompt = hearing_codec.encode(np.random.default_rng(0).standard_normal(3000).astype(np.float32), RATE)
+    (stream,) = generate(hearing_codec, 0.5, prompt=prompt)
+    spoken, new = prompt.codes.shape[1], stream.codes.shape[1] - prompt.codes.shape[1]
+    assert (spoken % 4, new) == (0, 124)
+    uniforms = np.random.default_rng([0, 0]).random(new)
+    with torch.no_grad():
+        logits = prior.logits(torch.from_numpy(stream.codes.astype(np.int64)))[0].numpy()
+    drawn = [reference.draw(logits[:, spoken + t], reference.Draw(), uniforms[t]) for t in range(new)]
+    assert np.mean(stream.codes[0, spoken:] == drawn) > 0.98  # but for rounding
+    assert hearing_codec.decode(stream).shape == (1, stream.header.shape[0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqaudio import quantize
 from vqaudio.config import QuantizerConfig
-from vqaudio.quantize import VectorQuantizer
+from vqaudio.quantize import ResidualQuantizer, VectorQuantizer
+from vqaudio.quantize import quantizer as quantizer_of
 
 GRIDS = [(7,), (3, 4), (2, 3, 2)]
 DIM = 5
@@ -132,6 +134,15 @@ def test_ema_is_appendix_a1() -> None:
         torch.testing.assert_close(layer.codebook, total / count[:, None])
 
 
+def test_sums_that_are_left_out_follow_from_the_rest() -> None:
+    layer, other = (quantizer().train() for _ in range(2))
+    for _ in range(5):
+        layer(torch.randn(3, DIM, 40))
+    other.load_state_dict({name: value for name, value in layer.state_dict().items() if name != "ema_sum"})
+    torch.testing.assert_close(other.ema_sum, layer.ema_sum)
+    assert torch.equal(other.codebook, layer.codebook)
+
+
 @pytest.mark.parametrize("update", ["ema", "gradient"])
 def test_evaluation_is_pure(update: str) -> None:
     layer = quantizer(update=update, restart_every=1).eval()
@@ -202,3 +213,85 @@ def test_gradient_mode_learns() -> None:
     z = clusters(8)
     assert len(layer(z).codes.unique()) >= 6
     assert (layer(z).z_q - z).square().mean() < 0.3 * z.var()
+
+
+# --- Several stages ---------------------------------------------------------------------------------------------------
+
+
+def residual(stages: int = 4, size: int = 11, **settings: object) -> ResidualQuantizer:
+    config = QuantizerConfig(codebook_size=size, code_dim=DIM, stages=stages, **settings)  # type: ignore[arg-type]
+    layer = quantizer_of(config)
+    assert isinstance(layer, ResidualQuantizer)
+    return layer
+
+
+def test_one_stage_is_the_plain_quantizer() -> None:
+    assert isinstance(quantizer_of(QuantizerConfig(11, DIM)), VectorQuantizer)
+
+
+def nearest_in_each_stage(layer: ResidualQuantizer, z: Tensor) -> Tensor:
+    """The codes without any search."""
+    found = []
+    for stage in layer.stages:
+        assert isinstance(stage, VectorQuantizer)
+        found.append(nearest_by_hand(z, stage.codebook))
+        z = z - stage.lookup(found[-1])
+    return torch.stack(found, dim=2).flatten(1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_stages_add_up(training: bool) -> None:
+    layer = residual(ema_decay=1 - 1e-9).train(training)
+    if training:
+        layer(torch.randn(2, DIM, 7))  # which chooses the codebooks
+    z = torch.randn(2, DIM, 7)
+    quantized = layer(z)
+    assert quantized.codes.shape == (2, 28)
+    assert torch.equal(quantized.codes, layer.encode(z))
+    parts = [stage.lookup(quantized.codes[:, index::4]) for index, stage in enumerate(layer.stages)]  # type: ignore[operator]
+    torch.testing.assert_close(quantized.z_q, torch.stack(parts).sum(0))
+    torch.testing.assert_close(layer.lookup(quantized.codes), quantized.z_q)
+    torch.testing.assert_close(quantized.loss, 0.25 * (z - quantized.z_q).square().mean())
+
+
+def test_a_beginning_of_one_is_the_nearest_code_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantize, "BEAM", 1)
+    layer, z = residual().eval(), torch.randn(2, DIM, 7)
+    assert torch.equal(layer.encode(z), nearest_in_each_stage(layer, z))
+
+
+def test_the_search_finds_what_trying_all_codes_finds() -> None:
+    """With fewer combinations of two stages than are kept, none is better than the one that is found."""
+    layer = residual(stages=2, size=2).eval()
+    z = torch.randn(1, DIM, 50)
+    tried = torch.cartesian_prod(torch.arange(2), torch.arange(2))
+    sums = layer.lookup(tried.flatten()[None])[0].T
+    errors = (z[0].T[:, None] - sums).square().sum(2)
+    assert torch.equal(layer.encode(z).view(50, 2), tried[errors.argmin(1)])
+
+
+def test_the_search_leaves_less_than_the_nearest_codes_do() -> None:
+    layer = residual().eval()
+    z = torch.randn(2, DIM, 300)
+    greedy, found = (layer.lookup(codes) for codes in (nearest_in_each_stage(layer, z), layer.encode(z)))
+    assert (z - found).square().mean() < 0.97 * (z - greedy).square().mean()
+    assert layer.encode(z[:, :, :0]).shape == (2, 0)
+
+
+@pytest.mark.parametrize("update", ["ema", "gradient"])
+def test_stages_learn(update: str) -> None:
+    layer = residual(stages=2, size=32, update=update).train()
+    optimizer = torch.optim.Adam([*layer.parameters(), torch.nn.Parameter(torch.zeros(1))], 0.05)
+    z = torch.randn(4, DIM, 64)
+    first = None
+    for _ in range(60):
+        quantized = layer(z.requires_grad_())
+        error = (z - layer.lookup(quantized.codes)).square().mean().item()
+        first = error if first is None else first
+        optimizer.zero_grad()
+        quantized.loss.backward()
+        optimizer.step()
+    assert first is not None
+    assert error < 0.8 * first
+    (gradient,) = torch.autograd.grad(layer(z).z_q.sum(), z)
+    assert torch.equal(gradient, torch.ones_like(z))

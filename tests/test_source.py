@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import PRIOR, TINY
+from conftest import HEARING, PRIOR, TINY
 
 from vqaudio import audio, checkpoint, source
+from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.codec import Codec
+from vqaudio.config import MelConfig
 from vqaudio.errors import ConfigError
-from vqaudio.kernels.synthesis import Synthesis
-from vqaudio.speaking import score
+from vqaudio.kernels.synthesis import Crossover, Synthesis
+from vqaudio.speaking import Restorer, Score, Voicing, score
 
 RATE, HOP, MARKS = 16000, 64, 33
 MEL = (400, 40)
@@ -91,7 +93,9 @@ def test_marks_count_the_shares_of_a_period() -> None:
 
 # ------------------------------------------------------------------------------------------------------- in a model
 
-CONFIG = dataclasses.replace(TINY, excitation=True, decoder=dataclasses.replace(TINY.decoder, marks=MARKS))
+CONFIG = dataclasses.replace(
+    TINY, mels=(MelConfig(400, 40),), excitation=True, decoder=dataclasses.replace(TINY.decoder, marks=MARKS)
+)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +179,91 @@ def test_marks_go_with_the_excitation(excitation: bool, marks: int) -> None:
         dataclasses.replace(TINY, excitation=excitation, decoder=dataclasses.replace(TINY.decoder, marks=marks))
 
 
-def test_a_prior_has_no_marks() -> None:
+@pytest.mark.parametrize(("stages", "marks"), [(1, 4), (4, 0), (4, 2)])
+def test_a_prior_has_a_mark_for_each_stage(stages: int, marks: int) -> None:
+    prior = dataclasses.replace(PRIOR, marks=marks)
     with pytest.raises(ConfigError, match=r"prior\.marks"):
-        dataclasses.replace(TINY, prior=dataclasses.replace(PRIOR, marks=4))
+        dataclasses.replace(HEARING, prior=prior, quantizer=dataclasses.replace(HEARING.quantizer, stages=stages))
+
+
+# ------------------------------------------------------------------------------------------------- pulses below, alone
+
+
+@pytest.mark.parametrize("hz", [80.0, 150.0, 300.0])
+def test_a_buzz_is_most_periodic_at_its_pitch(hz: float) -> None:
+    wave, _ = pulses(hz)
+    heard = source.periodicity(wave, RATE, HOP)
+    assert heard.shape == (1, source.PITCHES, RATE // HOP)
+    scale, inside = source.pitch_scale(wave.device), heard[0, :, 12:-12]
+    own = int((scale - hz).abs().argmin())
+    assert inside[own].min() > 0.8
+    assert not source.periodicity(torch.zeros(1, 4096), RATE, HOP).any()
+
+
+def low_part(wave: np.ndarray) -> np.ndarray:
+    """What of ``wave`` lies below 1 kHz."""
+    return np.fft.irfft(np.fft.rfft(wave)[: len(wave) // 16], len(wave))
+
+
+def voiced_score(model: AudioVQVAE, hz: float, frames: int) -> Score:
+    """Any features, a flat filter, and a voice of one pitch in all but the first frames."""
+    voiced = np.arange(frames) >= 20
+    coefficients = np.zeros((frames, source.ORDER), np.float32)
+    voicing = Voicing(np.full(frames, hz / RATE), voiced, coefficients, np.ones(frames, np.float32))
+    return Score(np.zeros((frames, model.config.decoder.features), np.float32), voicing)
+
+
+def test_below_the_crossover_a_voice_is_its_pulses() -> None:
+    model = checkpoint.build(dataclasses.replace(CONFIG, pre_emphasis=0.0, pulses_hz=3000.0))
+    assert isinstance(model, AudioVQVAE)
+    drawn_by, rng = voiced_score(model, 125.0, 300), np.random.default_rng(0)
+    one, other = (Restorer(model)(rng.integers(64, 192, 300 * HOP), drawn_by, 0.25) for _ in range(2))
+    voiced = slice(40 * HOP, 40 * HOP + 128 * 125)  # whole periods of 128 samples
+    assert np.square(low_part(one[voiced] - other[voiced])).sum() < 0.05 * np.square(low_part(one[voiced])).sum()
+    harmonics = np.abs(np.fft.rfft(one[voiced]))[125 : 8 * 125]
+    assert np.square(harmonics[::125]).sum() > 0.9 * np.square(harmonics).sum()
+    unvoiced = slice(0, 20 * HOP)
+    assert np.abs(one[unvoiced] - other[unvoiced]).max() > 0.1  # all of it is drawn
+
+
+def test_pulses_are_the_same_block_by_block() -> None:
+    model = checkpoint.build(dataclasses.replace(CONFIG, pulses_hz=3000.0))
+    assert isinstance(model, AudioVQVAE)
+    drawn_by, symbols = voiced_score(model, 131.0, 60), np.random.default_rng(1).integers(64, 192, 60 * HOP)
+    whole = Restorer(model)(symbols, drawn_by, 0.4)
+    restore, begun, parts = Restorer(model), 0.4, []
+    for first, last in ((0, 1), (1, 37), (37, 37), (37, 60)):
+        own = drawn_by.part(slice(first, last))
+        parts.append(restore(symbols[first * HOP : last * HOP], own, begun))
+        begun += own.periods(HOP)
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)
+
+
+def test_the_crossover_is_that_of_scipy() -> None:
+    from scipy.signal import butter, sosfilt
+
+    rng = np.random.default_rng(0)
+    pulses_, drawn = rng.standard_normal((2, 600))
+    voiced = np.arange(6) % 3 > 0
+    cross = Crossover(0.3)
+    parts = [
+        cross(pulses_[part], drawn[part], voiced[low : low + 3])
+        for part, low in ((slice(300), 0), (slice(300, 600), 3))
+    ]
+    low, high = (
+        sosfilt(butter(2, 0.3, kind, output="sos"), x) for kind, x in (("lowpass", pulses_), ("highpass", drawn))
+    )
+    expected = np.where(np.repeat(voiced, 100), low + high, drawn)
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n_fft", "n_mels"), [(400, 80), (400, 1), (64, 40)])
+def test_a_spectrum_too_fine_for_its_window_gives_no_filter(n_fft: int, n_mels: int) -> None:
+    with pytest.raises(ConfigError, match="mels"):
+        dataclasses.replace(CONFIG, mels=(MelConfig(1024, 80), MelConfig(n_fft, n_mels)))
+
+
+@pytest.mark.parametrize(("excitation", "pulses_hz"), [(False, 100.0), (True, -1.0), (True, 8000.0)])
+def test_pulses_need_an_excitation_and_a_band(excitation: bool, pulses_hz: float) -> None:
+    with pytest.raises(ConfigError, match="pulses_hz"):
+        dataclasses.replace(CONFIG if excitation else TINY, pulses_hz=pulses_hz)

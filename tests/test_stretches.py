@@ -33,6 +33,9 @@ def test_the_layout_keeps_its_bounds(tokens: int, channels: int, hop_length: int
     assert plan.overlap * hop_length >= stretches.OVERLAP
     if plan.abreast > 1:
         assert plan.tokens >= stretches.LEAST // hop_length
+    together = layout(4 * tokens, channels, hop_length, 4)
+    assert not any(size % 4 for size in (together.tokens, together.warm_up, together.overlap))
+    assert together.tokens > 0
 
 
 @given(st.integers(1, 3000), st.integers(0, 60), st.integers(0, 60), st.integers(1, 3), st.integers(50, 600))

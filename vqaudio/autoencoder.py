@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqaudio import audio, source
-from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig
+from vqaudio.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig, MelConfig
 from vqaudio.errors import ConfigError
 from vqaudio.perturb import disguise
 from vqaudio.prior import WaveNetPrior
-from vqaudio.quantize import VectorQuantizer
+from vqaudio.quantize import quantizer
 from vqaudio.wavenet import WaveNet
 
 ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
 MEL_FLOOR = -3.0  # log magnitude under which the training aid hears nothing: about the noise of a quiet room
+HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE = -5.0, -1.0, 1.5  # of the log magnitudes that an encoder of the spectrum hears
 NATS_PER_BIT = math.log(2)
 Batch = Mapping[str, Tensor]
 
@@ -79,6 +80,14 @@ class ResidualBlock(nn.Module):
         return x + self.pointwise(torch.relu_(self.dilated(torch.relu(x))))
 
 
+def _begin_at_zero(blocks: nn.ModuleList) -> None:
+    """Makes residual blocks begin by adding nothing."""
+    for block in blocks:
+        assert isinstance(block, ResidualBlock)
+        for value in block.pointwise.parameters():
+            nn.init.zeros_(value)
+
+
 class AudioEncoder(nn.Module):
     """``z_e(x)``: a waveform ``[B, T]`` to vectors ``[B, D, T / hop_length]``; T must be a multiple of the hop.
 
@@ -86,31 +95,49 @@ class AudioEncoder(nn.Module):
     nor outrun it.
     """
 
-    def __init__(self, config: EncoderConfig, code_dim: int) -> None:
+    def __init__(self, config: EncoderConfig, code_dim: int, sample_rate_hz: int) -> None:
         super().__init__()
-        self.config = config
-        widths = (1, *config.channels)
+        self.config, self.sample_rate_hz = config, sample_rate_hz
+        widths = (config.spectrum.n_mels if config.spectrum else 1, *config.channels)
         self.strided = nn.ModuleList(
-            _keep_scale(nn.Conv1d(narrow, wide, 4, stride=2, padding=1)) for narrow, wide in itertools.pairwise(widths)
+            _keep_scale(nn.Conv1d(narrow, wide, 2 * stride, stride=stride, padding=stride // 2))
+            for (narrow, wide), stride in zip(itertools.pairwise(widths), config.steps, strict=True)
         )
+        heard = 4 * config.spectrum_hop  # samples between the places at which periods are looked for
+        self.period_hop = heard if config.hop_length % heard == 0 else config.hop_length
+        each = config.hop_length // self.period_hop
+        self.period = nn.Conv1d(source.PITCHES, widths[-1], each, stride=each) if config.spectrum else None
         self.blocks = nn.ModuleList(ResidualBlock(widths[-1], dilation) for dilation in config.residual_dilations)
         self.out = _keep_scale(nn.Conv1d(widths[-1], code_dim, 1))
+        if config.spectrum:
+            _begin_at_zero(self.blocks)
 
     @property
-    def context_tokens(self) -> int:
-        """Tokens on either side whose samples can change a token, and then some, so that edges are never seen."""
+    def context(self) -> int:
+        """Vectors on either side whose samples can change a vector, and then some, so that edges are never seen."""
         strided = 3  # window 4 at each of the strides 1, 2, 4, ... reaches under one hop to either side of its own
-        return strided + sum(self.config.residual_dilations)
+        windows = max(self.config.spectrum.n_fft, source.PITCH_WINDOW) if self.config.spectrum else 0
+        return strided + sum(self.config.residual_dilations) + -(-windows // (2 * self.config.hop_length))
 
     def forward(self, wave: Tensor) -> Tensor:
         """``[B, T]`` to ``[B, D, T / hop_length]``."""
-        x = ENCODER_GAIN * wave[:, None]
+        spectrum = self.config.spectrum
+        x = ENCODER_GAIN * wave[:, None] if spectrum is None else self._heard(wave, spectrum)
         for index, layer in enumerate(self.strided):
             x = layer(torch.relu_(x) if index else x)
+        if self.period is not None:
+            x = x + self.period(source.periodicity(wave, self.sample_rate_hz, self.period_hop))
         for block in self.blocks:
             x = block(x)
-        z: Tensor = self.out(torch.relu_(x))
+        z: Tensor = self.out(torch.relu_(x) if spectrum is None else x)
         return F.layer_norm(z.transpose(1, 2), z.shape[1:2]).transpose(1, 2)
+
+    def _heard(self, wave: Tensor, spectrum: MelConfig) -> Tensor:
+        """The log-mel spectrogram ``[B, bands, frames]``, at about unit scale."""
+        with torch.autocast(wave.device.type, enabled=False):
+            hop = self.config.spectrum_hop
+            mel = audio.log_mel(wave, self.sample_rate_hz, spectrum.n_fft, hop, spectrum.n_mels)
+        return (mel.clamp(min=HEARD_FLOOR) - HEARD_MEAN) / HEARD_SCALE
 
 
 class VoicedBlock(ResidualBlock):
@@ -129,37 +156,42 @@ class VoicedBlock(ResidualBlock):
 
 
 class ConditioningStack(nn.Module):
-    """Codebook vectors ``[B, D, tokens]`` to the decoder's features ``[B, F, frames]``, looking both ways in time.
+    """Codebook vectors ``[B, D, vectors]`` to the decoder's features ``[B, F, frames]``, looking both ways in time.
 
-    ``frames`` is ``tokens * frames_per_token``. Where ``voiced``, every block hears who speaks.
+    ``frames`` is ``vectors * frames_per_token``. Where ``voiced``, every block hears who speaks. A ``linear``
+    one begins as a linear map.
     """
 
-    def __init__(self, config: ConditioningConfig, code_dim: int, voiced: bool) -> None:
+    def __init__(self, config: ConditioningConfig, code_dim: int, voiced: bool, linear: bool) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.linear = config, linear
         self.into = _keep_scale(nn.Conv1d(code_dim, config.channels, 3, padding=1))
         self.blocks = self._stack(config.residual_dilations, voiced)
         frames = config.frames_per_token
         self.spread = nn.Conv1d(config.channels, config.channels * frames, 1) if frames > 1 else None
         self.frame_blocks = self._stack(config.frame_dilations, voiced)
         self.out = nn.Conv1d(config.channels, config.features, 1)
+        if linear:
+            _begin_at_zero(self.blocks)
+            _begin_at_zero(self.frame_blocks)
 
     def _stack(self, dilations: tuple[int, ...], voiced: bool) -> nn.ModuleList:
         width, voice_dim = self.config.channels, self.config.voice_dim
         return nn.ModuleList(VoicedBlock(width, d, voice_dim) if voiced else ResidualBlock(width, d) for d in dilations)
 
     @property
-    def context_tokens(self) -> int:
-        """Tokens on either side that can change a token's frames of features."""
+    def context(self) -> int:
+        """Vectors on either side that can change a vector's frames of features."""
         frames = sum(self.config.frame_dilations)
         return 1 + sum(self.config.residual_dilations) + -(-frames // self.config.frames_per_token)
 
     def forward(self, z_q: Tensor, voice: Tensor | None = None) -> Tensor:
-        """``[B, D, tokens]`` and, where voiced, a speaker's vector ``[B, V]`` to ``[B, F, frames]``."""
+        """``[B, D, vectors]`` and, where voiced, a speaker's vector ``[B, V]`` to ``[B, F, frames]``."""
         x = self._through(self.blocks, self.into(z_q), voice)
         if self.spread is not None:  # channels to frames: a sub-pixel convolution
             x = self.spread(x).unflatten(1, (x.shape[1], -1)).transpose(2, 3).flatten(2)
-        features: Tensor = self.out(torch.relu(self._through(self.frame_blocks, x, voice)))
+        x = self._through(self.frame_blocks, x, voice)
+        features: Tensor = self.out(x if self.linear else torch.relu(x))
         return features
 
     @staticmethod
@@ -184,9 +216,10 @@ class AudioVQVAE(nn.Module):
         super().__init__()
         self.config = config
         code_dim = config.quantizer.code_dim
-        self.encoder = AudioEncoder(config.encoder, code_dim)
-        self.quantizer = VectorQuantizer(config.quantizer)
-        self.conditioning = ConditioningStack(config.conditioning, code_dim, bool(config.speakers))
+        self.encoder = AudioEncoder(config.encoder, code_dim, config.sample_rate_hz)
+        self.quantizer = quantizer(config.quantizer)
+        linear = config.encoder.spectrum is not None
+        self.conditioning = ConditioningStack(config.conditioning, code_dim, bool(config.speakers), linear)
         self.speakers = nn.Embedding(len(config.speakers), config.conditioning.voice_dim) if config.speakers else None
         self.mel_head = nn.Conv1d(config.conditioning.features, sum(mel.n_mels for mel in config.mels), 1)
         mel = config.mels[-1]
@@ -206,12 +239,27 @@ class AudioVQVAE(nn.Module):
     @property
     def hop_length(self) -> int:
         """Samples a token."""
-        return self.config.encoder.hop_length
+        return self.config.hop_length
 
     @property
     def frames_per_token(self) -> int:
         """Frames of conditioning features a token."""
-        return self.config.conditioning.frames_per_token
+        return self.config.conditioning.frames_per_token // self.stages
+
+    @property
+    def stages(self) -> int:
+        """Tokens a vector. A sound is a whole number of vectors, and so is each part of it that is coded by itself."""
+        return self.config.quantizer.stages
+
+    @property
+    def encoder_context(self) -> int:
+        """Tokens on either side of some whose samples can change them."""
+        return self.encoder.context * self.stages
+
+    @property
+    def conditioning_context(self) -> int:
+        """Tokens on either side of a token that can change its frames of features."""
+        return self.conditioning.context * self.stages
 
     # ---------------------------------------------------------------------------------------------- the coded path
 
@@ -220,7 +268,7 @@ class AudioVQVAE(nn.Module):
         return audio.pre_emphasis(wave, self.config.pre_emphasis) if self.config.pre_emphasis else wave
 
     def encode(self, emphasised: Tensor) -> Tensor:
-        """``[B, T]`` (T a multiple of the hop, values about -1..1) to codes ``[B, T / hop]``."""
+        """``[B, T]`` (T a multiple of a vector's samples, values about -1..1) to codes ``[B, T / hop]``."""
         return self.quantizer.encode(self.encoder(emphasised))
 
     def features(self, codes: Tensor, voice: Tensor | None = None) -> Tensor:
@@ -315,9 +363,21 @@ class AudioVQVAE(nn.Module):
 
     def pitch_loss(self, features: Tensor, wave: Tensor) -> Tensor:
         """Cross entropy, in nats a frame, of the pitch predicted from ``features`` with that of ``wave``."""
+        target = self.pitch_target(wave)
         assert self.pitch_head is not None
-        target = source.pitch_target(wave, self.config.sample_rate_hz, self.config.decoder.hop_length)
+        assert target is not None
         return F.cross_entropy(self.pitch_head(features).float(), target)
+
+    @torch.no_grad()
+    def pitch_target(self, wave: Tensor) -> Tensor | None:
+        """What ``pitch_head`` is to predict of ``wave[B, T]``: ``[B, PITCHES + 1, frames]``; None without one."""
+        if self.pitch_head is None:
+            return None
+        hop = self.config.decoder.hop_length
+        frames = wave.shape[1] // hop
+        # heard in every second frame and, between them, in between: it is a third of a step's time as it is
+        heard = source.pitch_target(F.pad(wave, (0, frames % 2 * hop)), self.config.sample_rate_hz, 2 * hop)
+        return F.interpolate(heard, scale_factor=2, mode="linear")[:, :, :frames]
 
     @torch.no_grad()
     def mel_target(self, wave: Tensor) -> Tensor:

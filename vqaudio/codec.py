@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio import checkpoint
+from vqaudio import checkpoint, speaking
 from vqaudio.audio import SILENCE_LEVEL, Block
 from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.config import AudioVQVAEConfig
@@ -155,7 +155,7 @@ def model_facts(folder: Path) -> ModelFacts:
         raise _not_of_sounds(folder)
     with torch.device("meta"):
         model = checkpoint.build(config)
-    tokens_per_second = config.sample_rate_hz / config.encoder.hop_length
+    tokens_per_second = config.sample_rate_hz / config.hop_length
     bits = bits_per_code(config.quantizer.codebook_size)
     return ModelFacts(
         name=folder.absolute().name,
@@ -315,6 +315,7 @@ class Codec:
         uniforms = np.full((GROUP, self.config.decoder.hop_length), 0.5)
         sampler.stream().push(features[0], uniforms[0])
         sampler.streams(GROUP).push(features, uniforms)
+        speaking.warm_up(self.model)
 
     # ---------------------------------------------------------------------------------------------- block by block
 

@@ -5,6 +5,7 @@ class paths and nothing is executed: an unknown key, a wrong type or a bad value
 :class:`~vqaudio.errors.ConfigError` that names the field, the value and the remedy.
 """
 
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,35 +20,67 @@ from vqaudio.settings import require as _require
 from vqaudio.strict import from_mapping, read_toml, to_mapping
 
 _FEWEST_MARKS = 9  # eight shares of a period, and none
+_FEWEST_BANDS = 16
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """One log-mel spectrogram: ``n_fft`` samples of window, ``n_mels`` bands."""
+
+    n_fft: int = 1024
+    n_mels: int = 80
+
+    def __post_init__(self) -> None:
+        _positive("n_fft", self.n_fft)
+        _positive("n_mels", self.n_mels)
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The strided encoder: convolutions of window 4 and stride 2 (section 4.2), then dilated residual blocks.
+    """The strided encoder: convolutions of stride 2 and window 4 (section 4.2), then dilated residual blocks.
 
-    ``channels`` has one entry a strided layer, so the stride of the whole is ``2 ** len(channels)``.
-    ``residual_dilations`` has one entry a residual block of kernel 3 at the code rate.
+    ``channels`` has one entry a strided layer. ``strides``, where they are not all 2, has one, too, even numbers; a
+    layer's window is twice its stride. ``residual_dilations`` has one entry a residual block of kernel 3 at the rate of
+    the vectors. Where there is a ``spectrum``, the first convolution is a fixed one, the log-mel spectrogram that it
+    describes, a frame each ``spectrum_hop`` samples, and how periodic the sound is at each pitch is heard beside it: a
+    network need not learn first what spectra are.
     """
 
     channels: tuple[int, ...] = (64, 96, 128, 192, 256, 256)
     residual_dilations: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    spectrum: MelConfig | None = None
+    spectrum_hop: int = 64
 
     def __post_init__(self) -> None:
         _require(1 <= len(self.channels) <= 12, "channels", self.channels, "give 1 to 12 strided layers")
         for width in (*self.channels, *self.residual_dilations):
             _positive("channels and residual_dilations", width)
+        strides = self.strides
+        _require(
+            len(strides) in (0, len(self.channels)) and all(stride > 0 and stride % 2 == 0 for stride in strides),
+            "strides",
+            strides,
+            "give an even number for each of channels",
+        )
+        _positive("spectrum_hop", self.spectrum_hop)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The stride of each strided layer."""
+        return self.strides or (2,) * len(self.channels)
 
     @property
     def hop_length(self) -> int:
-        """Samples a token."""
-        return int(2 ** len(self.channels))
+        """Samples a vector."""
+        return math.prod(self.steps) * (self.spectrum_hop if self.spectrum else 1)
 
 
 @dataclass(frozen=True)
 class ConditioningConfig:
     """The non-causal stack from codes to the features that condition the decoder.
 
-    ``residual_dilations`` has one entry a residual block at the code rate. Each token then becomes
+    ``residual_dilations`` has one entry a residual block at the rate of the vectors. Each vector then becomes
     ``frames_per_token`` frames of features, with one more block an entry of ``frame_dilations``. ``voice_dim`` is the
     length of the vector that stands for a speaker, where the model knows speakers.
     """
@@ -98,18 +131,6 @@ class WaveNetConfig:
 
 
 @dataclass(frozen=True)
-class MelConfig:
-    """One log-mel spectrogram that the training aid predicts: ``n_fft`` samples of window, ``n_mels`` bands."""
-
-    n_fft: int = 1024
-    n_mels: int = 80
-
-    def __post_init__(self) -> None:
-        _positive("n_fft", self.n_fft)
-        _positive("n_mels", self.n_mels)
-
-
-@dataclass(frozen=True)
 class PerturbConfig:
     """How far the voice that the encoder hears in training is moved from the one that the decoder must speak with.
 
@@ -130,15 +151,21 @@ class PerturbConfig:
 class AudioVQVAEConfig:
     """Waveforms to tokens and back. The defaults are the paper's setting: 64x, K 512, beta 0.25.
 
+    An encoder that hears a spectrum, and its conditioning stack, begin as linear maps: their residual blocks start at
+    zero, and no ReLU stands before what is read out of them. From log spectra to log spectra that is nearly all there
+    is to learn at first.
+
     ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent; ``["*"]`` in a
     training run's file: those of the data). ``perturb``, where there is one, moves the voice that the encoder hears;
     ``time_jitter`` is the share of tokens that are replaced by a neighbour in training (Chorowski et al. 2019, section
     II-C): both keep the voice out of the codes. ``pre_emphasis`` a in 0..1 codes x[t] - a x[t-1], which whitens speech
     before mu-law and shapes the decoder's noise like speech after.
-    ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too.
+    ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too. Where a
+    vector is several tokens, its marks, as many, tell which of them each step's is.
     With ``excitation`` the decoder draws not the wave but what drives the filter of the vocal tract: the filter follows
     from the predicted spectrum that the last of ``mels`` describes, and the decoder's marks tell where in the period of
-    the predicted pitch each sample lies.
+    the predicted pitch each sample lies. Below ``pulses_hz`` (0: nowhere), where there is a voice, the excitation is
+    plain pulses when decoding; what the decoder draws there is left out.
     ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
     While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
     ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
@@ -155,12 +182,18 @@ class AudioVQVAEConfig:
     prior: WaveNetConfig | None = None
     mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
     excitation: bool = False
+    pulses_hz: float = 0.0
     speakers: tuple[str, ...] = ()
     perturb: PerturbConfig | None = None
     time_jitter: float = 0.0
     decoder_window: int = 4096
     history_noise: float = 0.0
     temperature: float = 1.0
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a token."""
+        return self.encoder.hop_length // self.quantizer.stages
 
     def __post_init__(self) -> None:
         hop, features = self.encoder.hop_length, self.conditioning.features
@@ -169,10 +202,11 @@ class AudioVQVAEConfig:
         _require(self.decoder.levels == 256, "decoder.levels", self.decoder.levels, "the decoder has 256 mu-law levels")
         frames = self.conditioning.frames_per_token
         _require(
-            self.decoder.hop_length * frames == hop,
+            self.decoder.hop_length * frames == hop and frames % self.quantizer.stages == 0,
             "decoder.hop_length",
             self.decoder.hop_length,
-            f"times conditioning.frames_per_token, {frames}, it must be the encoder's stride, {hop}",
+            f"times conditioning.frames_per_token, {frames}, it must be the encoder's stride, {hop}, and the frames a "
+            f"multiple of quantizer.stages, {self.quantizer.stages}",
         )
         _require(
             self.decoder.features == features,
@@ -193,11 +227,32 @@ class AudioVQVAEConfig:
             self.decoder.marks,
             f"give {_FEWEST_MARKS} or more (such as 129) with excitation = true, else 0",
         )
+        _require(
+            self.pulses_hz == 0 or (self.excitation and 0 < self.pulses_hz < self.sample_rate_hz / 2),
+            "pulses_hz",
+            self.pulses_hz,
+            "give 0 to below half the sample rate with excitation = true, else 0",
+        )
+        if self.excitation:
+            self._check_filter()
         _require(bool(self.mels), "mels", self.mels, "give at least one spectrum")
         _require(0 <= self.time_jitter <= 0.5, "time_jitter", self.time_jitter, "give 0 (none) to 0.5")
         _require(0 <= self.history_noise <= 64, "history_noise", self.history_noise, "give 0 to 64 mu-law levels")
         _positive("temperature", self.temperature)
         _require(len(set(self.speakers)) == len(self.speakers), "speakers", self.speakers, "name each speaker once")
+
+    def _check_filter(self) -> None:
+        """A filter follows from the last spectrum only if its narrowest band has a frequency of the window's own."""
+        last = self.mels[-1] if self.mels else MelConfig()
+        mel = 2595 * math.log10(1 + self.sample_rate_hz / 2 / 700) / (last.n_mels + 1)
+        lowest_hz, bin_hz = 700 * (10 ** (mel / 2595) - 1), self.sample_rate_hz / last.n_fft
+        _require(
+            last.n_mels >= _FEWEST_BANDS and lowest_hz >= bin_hz,
+            "mels",
+            (last.n_fft, last.n_mels),
+            f"with excitation = true give the last at least {_FEWEST_BANDS} bands, none narrower than the "
+            f"{bin_hz:.0f} Hz that its window resolves, such as n_fft = 400, n_mels = 40 at 16 kHz",
+        )
 
     def _check_prior(self) -> None:
         if self.prior is None:
@@ -207,7 +262,13 @@ class AudioVQVAEConfig:
             self.prior.levels == size, "prior.levels", self.prior.levels, f"it must be the codebook's size, {size}"
         )
         _require(self.prior.hop_length == 1, "prior.hop_length", self.prior.hop_length, "it must be 1")
-        _require(self.prior.marks == 0, "prior.marks", self.prior.marks, "it must be 0: tokens carry no marks")
+        marks = self.quantizer.stages if self.quantizer.stages > 1 else 0
+        _require(
+            self.prior.marks == marks,
+            "prior.marks",
+            self.prior.marks,
+            f"it must be {marks}, as quantizer.stages has it",
+        )
         _require(
             self.prior.features == 0 or bool(self.speakers),
             "prior.features",

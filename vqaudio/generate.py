@@ -42,7 +42,8 @@ def generate(
     """
     _check(codec, seconds, count, seed, temperature, top_p)
     spoken = _prompt_codes(codec, prompt)
-    tokens = max(1, round(seconds * codec.config.sample_rate_hz / codec.model.hop_length))
+    vectors = max(1, round(seconds * codec.config.sample_rate_hz / codec.config.encoder.hop_length))
+    tokens = vectors * codec.model.stages
     drawn = _draw(codec, tokens, count, seed, temperature, top_p, spoken, progress)
     level = prompt.header.levels[0] if prompt else 1.0
     return [codec.stream_of(np.concatenate([spoken, codes])[None], level) for codes in drawn]
@@ -87,14 +88,20 @@ def _draw(
     """New tokens ``[count, tokens]``."""
     assert codec.model.prior is not None
     wavenet = codec.model.prior.wavenet
+
+    def marks(first: int, size: int) -> npt.NDArray[np.int64] | None:
+        kinds = wavenet.config.marks
+        return np.tile((first + np.arange(size)) % kinds, (count, 1)) if kinds else None
+
     streams = Sampler(wavenet, wavenet.config.levels, temperature, top_p).streams(count)
     heard = spoken[-PROMPT_TOKENS:].astype(np.int64)
-    streams.follow(np.zeros((count, len(heard), 0), np.float32), np.tile(heard, (count, 1)))
+    streams.follow(np.zeros((count, len(heard), 0), np.float32), np.tile(heard, (count, 1)), marks(0, len(heard)))
     generators = [np.random.default_rng([seed, index]) for index in range(count)]
     parts = []
     for first in range(0, tokens, _CHUNK_TOKENS):
         size = min(_CHUNK_TOKENS, tokens - first)
         uniforms = np.stack([generator.random(size) for generator in generators])
-        parts.append(streams.push(np.zeros((count, size, 0), np.float32), uniforms))
+        signs = marks(len(heard) + first, size)
+        parts.append(streams.push(np.zeros((count, size, 0), np.float32), uniforms, signs))
         progress((first + size) / tokens)
     return np.concatenate(parts, axis=1).astype(np.int32)

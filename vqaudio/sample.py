@@ -17,7 +17,7 @@ from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.entropy import FrequencyModel
 from vqaudio.errors import ModelError
 from vqaudio.prior import WaveNetPrior
-from vqaudio.speaking import restorer, score
+from vqaudio.speaking import Restorer, score
 from vqaudio.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
@@ -244,15 +244,16 @@ def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float
 
     The draw is the same at each call. ``batch`` is that of :meth:`vqaudio.autoencoder.AudioVQVAE.loss`.
     """
-    hop, rate_hz = model.hop_length, model.config.sample_rate_hz
-    frames = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // hop)
-    wave, speaker = batch["wave"][:1, : frames * hop], batch["speaker"][:1]
+    hop, rate_hz = model.config.decoder.hop_length, model.config.sample_rate_hz
+    vector = model.config.encoder.hop_length
+    samples = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // vector) * vector
+    wave, speaker = batch["wave"][:1, :samples], batch["speaker"][:1]
     codes, voice = model.encode(model.emphasise(wave))[0], model.voice(speaker)
     own = score(model, codes.cpu().numpy().astype(np.int32), None if voice is None else _array(voice[0]))
     stream = Sampler(model.decoder, audio.SILENCE_LEVEL, model.config.temperature).stream()
     marks = own.marks(model.config.decoder, 0.0)
-    symbols = stream.push(own.features, np.random.default_rng(0).random(frames * hop), marks)
-    sounds = {"original": _array(wave[0]), "decoded": restorer(model)(symbols, own)}
+    symbols = stream.push(own.features, np.random.default_rng(0).random(samples), marks)
+    sounds = {"original": _array(wave[0]), "decoded": Restorer(model)(symbols, own, 0.0)}
     mel = model.config.mels[0]
     pictures = {}
     for name, sound in sounds.items():

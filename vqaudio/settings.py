@@ -24,6 +24,8 @@ class QuantizerConfig:
     ``codebook_size`` is K, ``code_dim`` is D. ``commitment`` is the paper's beta. ``update`` is "ema" (appendix A.1) or
     "gradient" (the second term of equation 3). A code whose running share of the tokens falls below
     ``restart_share / K`` is moved onto a fresh encoder output, at most once in ``restart_every`` training steps.
+    With ``stages`` above 1 each vector becomes that many tokens, each out of a codebook of its own, of what the ones
+    before it have left over (residual vector quantization).
     """
 
     codebook_size: int = 512
@@ -33,6 +35,7 @@ class QuantizerConfig:
     ema_decay: float = 0.99
     restart_share: float = 0.1
     restart_every: int = 20
+    stages: int = 1
 
     def __post_init__(self) -> None:
         require(2 <= self.codebook_size <= 65536, "codebook_size", self.codebook_size, "give 2 to 65536 codes")
@@ -42,3 +45,4 @@ class QuantizerConfig:
         require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number between 0 and 1")
         require(0 <= self.restart_share < 1, "restart_share", self.restart_share, "give 0 (never) up to 1")
         require(self.restart_every >= 1, "restart_every", self.restart_every, "give a number of steps, 1 or more")
+        require(self.stages in (1, 2, 4, 8), "stages", self.stages, "give 1, 2, 4 or 8 tokens a vector")

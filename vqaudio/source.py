@@ -17,6 +17,7 @@ ORDER = 24  # of the linear prediction
 RANGE = 16.0  # the excitation is coded from -RANGE to RANGE times its expected size
 PITCHES = 64  # on a scale of equal ratios
 LOWEST_HZ, HIGHEST_HZ = 60.0, 400.0
+PITCH_WINDOW = 1024  # samples in which periods are looked for
 
 _BINS = 257  # of the spectrum that the filter is fitted to
 _LAG_HZ = 30.0  # the lag window's bandwidth, which keeps the filter's poles off the unit circle
@@ -24,7 +25,7 @@ _NOISE_FLOOR = 1e-5
 _RAYLEIGH = math.pi / 4  # squared mean over mean square of the magnitude of Gaussian noise
 _VOICED = 0.45  # autocorrelation from which on a frame is voiced
 _OCTAVE_COST = 0.02
-_PITCH_WINDOW = 1024
+_FAINTEST = 1e-4  # energy in a window beside which a sound counts as periodic
 _HIGHEST_HARMONIC_HZ = 2500.0
 _HARMONICS = 8
 _LOCK_WINDOW = 640
@@ -106,28 +107,49 @@ def pitch_scale(device: torch.device) -> Tensor:
     return LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** ((torch.arange(PITCHES, device=device) + 0.5) / PITCHES)
 
 
+class _Correlation(NamedTuple):
+    """``relative[B, frames, lags]``, 1 at lag 0 but for the quiet, and the ``energy[B, frames]`` of the windows."""
+
+    relative: Tensor
+    energy: Tensor
+
+
+def _autocorrelation(wave: Tensor, sample_rate_hz: int, hop_length: int, floor: float) -> _Correlation:
+    """Of ``wave[B, T]`` below 2.5 kHz, around each of ``T / hop_length`` frames, the window's own divided out."""
+    frames = wave.shape[1] // hop_length
+    before = PITCH_WINDOW // 2 - hop_length // 2
+    cut = F.pad(wave.float(), (before, PITCH_WINDOW)).unfold(1, PITCH_WINDOW, hop_length)[:, :frames]
+    window = torch.hann_window(PITCH_WINDOW, device=wave.device)
+    low = round(_HIGHEST_HARMONIC_HZ / sample_rate_hz * 2 * PITCH_WINDOW)
+    lags = math.ceil(sample_rate_hz / LOWEST_HZ) + 2
+
+    def correlation(windowed: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(windowed, 2 * PITCH_WINDOW)[..., :low].abs().square()
+        return torch.fft.irfft(spectrum, 2 * PITCH_WINDOW)[..., :lags]
+
+    own, shape = correlation((cut - cut.mean(-1, keepdim=True)) * window), correlation(window)
+    return _Correlation(own / (own[..., :1] + floor) / (shape / shape[0]), own[..., 0])
+
+
+@torch.no_grad()
+def periodicity(wave: Tensor, sample_rate_hz: int, hop_length: int) -> Tensor:
+    """How periodic ``wave[B, T]`` is at each pitch, about -1 to 1: ``[B, PITCHES, T / hop_length]``."""
+    with torch.autocast(wave.device.type, enabled=False):
+        relative = _autocorrelation(wave, sample_rate_hz, hop_length, _FAINTEST).relative
+    lag = sample_rate_hz / pitch_scale(wave.device)
+    lower = lag.long()
+    share = lag - lower
+    return (relative[..., lower] * (1 - share) + relative[..., lower + 1] * share).transpose(1, 2)
+
+
 @torch.no_grad()
 def pitch_target(wave: Tensor, sample_rate_hz: int, hop_length: int) -> Tensor:
     """The pitch of ``wave[B, T]``, heard by autocorrelation (Boersma 1993): ``[B, PITCHES + 1, T / hop_length]``.
 
     A frame's numbers add up to 1: the last is 1 where there is no voice, else the two nearest pitches share it.
     """
-    frames = wave.shape[1] // hop_length
-    before = _PITCH_WINDOW // 2 - hop_length // 2
-    padded = F.pad(wave.float(), (before, _PITCH_WINDOW))
-    cut = padded.unfold(1, _PITCH_WINDOW, hop_length)[:, :frames]
-    window = torch.hann_window(_PITCH_WINDOW, device=wave.device)
-    low = round(_HIGHEST_HARMONIC_HZ / sample_rate_hz * 2 * _PITCH_WINDOW)
+    relative, energy = _autocorrelation(wave, sample_rate_hz, hop_length, 1e-9)
     first, last = math.floor(sample_rate_hz / HIGHEST_HZ), math.ceil(sample_rate_hz / LOWEST_HZ)
-
-    def correlation(windowed: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft(windowed, 2 * _PITCH_WINDOW)[..., :low].abs().square()
-        return torch.fft.irfft(spectrum, 2 * _PITCH_WINDOW)[..., : last + 2]
-
-    own = correlation((cut - cut.mean(-1, keepdim=True)) * window)
-    shape = correlation(window)
-    energy = own[..., :1]
-    relative = own / energy.clamp(min=1e-9) / (shape / shape[0])
     lags = torch.arange(first, last + 1, device=wave.device)
     score = relative[..., first : last + 1] - _OCTAVE_COST * torch.log2(lags / first)
     best = score.argmax(-1)
@@ -135,7 +157,7 @@ def pitch_target(wave: Tensor, sample_rate_hz: int, hop_length: int) -> Tensor:
     left, middle, right = (relative.gather(-1, (lag + step)[..., None])[..., 0] for step in (-1, 0, 1))
     bend = (left - 2 * middle + right).clamp(max=-1e-6)
     exact = lag + (0.5 * (left - right) / bend).clamp(-0.5, 0.5)
-    loud = energy[..., 0] > 1e-3 * energy.amax((1, 2), keepdim=True)[..., 0]
+    loud = energy > 1e-3 * energy.amax(1, keepdim=True)
     voiced = (middle > _VOICED) & loud
     place = PITCHES * torch.log(sample_rate_hz / exact / LOWEST_HZ) / math.log(HIGHEST_HZ / LOWEST_HZ) - 0.5
     place = place.clamp(0, PITCHES - 1.001)

@@ -25,7 +25,7 @@ from vqaudio.entropy import BlockCoder, Codes
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.resample import StreamingResampler, resampled_length
 from vqaudio.sample import Sampler
-from vqaudio.speaking import Score, restorer, score
+from vqaudio.speaking import Restorer, Score, score
 from vqaudio.stretches import Joiner, Layout, Part, Stretch, cut, in_parallel, layout, speak
 
 BLOCK_TOKENS = 2048  # the tokens of one block of a stream
@@ -119,7 +119,8 @@ def survey(sound: Sound) -> Survey:
 
 def token_count(frames: int, sample_rate_hz: int, model: AudioVQVAE) -> int:
     """Tokens that ``model`` makes of each channel of a sound."""
-    return -(-resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // model.hop_length)
+    vector = model.config.encoder.hop_length
+    return -(-resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // vector) * model.stages
 
 
 def encode_blocks(model: AudioVQVAE, sound: Sound, gains: tuple[float, ...], tokens: int) -> Iterator[Codes]:
@@ -128,7 +129,7 @@ def encode_blocks(model: AudioVQVAE, sound: Sound, gains: tuple[float, ...], tok
     Beyond its ends the sound is silent.
     """
     _keep_memory()
-    context = model.encoder.context_tokens
+    context = model.encoder_context
     emphasised = _emphasised(model, sound, gains)
     hop = model.hop_length
     windows = _windows(emphasised, sound.channels, _WINDOW_TOKENS * hop, context * hop)
@@ -324,8 +325,8 @@ def decode_blocks(
 
 def _spoken(model: AudioVQVAE, header: Header, ranges: Iterable[TokenRange], sampling: Sampling) -> Iterator[Block]:
     """What the decoder says, at the model's rate and normalised level, in blocks ``[channels, n * hop]``."""
-    plan = layout(header.tokens, header.channels, model.hop_length)
-    context = model.conditioning.context_tokens
+    plan = layout(header.tokens, header.channels, model.hop_length, model.stages)
+    context = model.conditioning_context
     speaker: _Alone | _SideBySide
     if sampling.exact or plan.abreast * header.channels == 1:
         speaker = _Alone(model, sampling, header.channels)
@@ -351,7 +352,7 @@ class _Alone:
         sampler = _sampler(model, sampling)
         self._streams = [sampler.stream() for _ in range(channels)]
         self._generators = [np.random.default_rng([sampling.seed, channel]) for channel in range(channels)]
-        self._restorers = [restorer(model) for _ in range(channels)]
+        self._restorers = [Restorer(model) for _ in range(channels)]
         self._begun = [0.0] * channels  # periods of the pitch that have passed
 
     def __call__(self, window: _Window) -> Block:
@@ -361,11 +362,10 @@ class _Alone:
         for channel, codes in enumerate(window.codes):
             own = score(self._model, codes, self._voice).part(_frames(self._model, window.inner))
             uniforms = self._generators[channel].random(len(own.features) * hop)
-            symbols = self._streams[channel].push(
-                own.features, uniforms, own.marks(self._model.config.decoder, self._begun[channel])
-            )
+            begun = self._begun[channel]
+            symbols = self._streams[channel].push(own.features, uniforms, own.marks(self._model.config.decoder, begun))
+            spoken.append(self._restorers[channel](symbols, own, begun))
             self._begun[channel] += own.periods(hop)
-            spoken.append(self._restorers[channel](symbols, own))
         return np.stack(spoken)
 
 
@@ -385,29 +385,30 @@ class _SideBySide:
         stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
         generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
         scores = in_parallel(lambda stretch: self._score(window, stretch), stretches)
-        marks = [self._marks(stretch, own) for stretch, own in zip(stretches, scores, strict=True)]
+        begun = [self._begins(stretch, own) for stretch, own in zip(stretches, scores, strict=True)]
+        marks = [own.marks(self._model.config.decoder, at) for own, at in zip(scores, begun, strict=True)]
         parts = [Part(own.features, signs, draws) for own, signs, draws in zip(scores, marks, generators, strict=True)]
         spoken: list[list[Block]] = [[] for _ in self._joiners]
-        for s, own, symbols in zip(stretches, scores, speak(self._sampler, parts), strict=True):
-            wave = restorer(self._model)(symbols, own)[(s.first - s.begin) * hop :]
+        for s, own, at, symbols in zip(stretches, scores, begun, speak(self._sampler, parts), strict=True):
+            wave = Restorer(self._model)(symbols, own, at)[(s.first - s.begin) * hop :]
             spoken[s.channel].append(self._joiners[s.channel](wave, (s.end - s.first) * hop))
         self._passed += window.inner.stop - window.inner.start
         return np.stack([np.concatenate(channel) for channel in spoken])
 
     def _score(self, window: _Window, stretch: Stretch) -> Score:
-        context = self._model.conditioning.context_tokens
+        context = self._model.conditioning_context
         low = max(stretch.begin - context, 0)
         codes = window.codes[stretch.channel, low : stretch.stop + context]
         inner = slice(stretch.begin - low, stretch.stop - low)
         return score(self._model, codes, self._sampling.voice).part(_frames(self._model, inner))
 
-    def _marks(self, stretch: Stretch, own: Score) -> npt.NDArray[np.int64] | None:
-        """The marks of the next stretch of its channel: its pulses lie where those of the stretch before go on."""
+    def _begins(self, stretch: Stretch, own: Score) -> float:
+        """The periods before the next stretch of its channel, whose pulses go on where those of the last one end."""
         hop = self._model.config.decoder.hop_length
         before, until = (_frames(self._model, slice(0, to - stretch.begin)) for to in (stretch.first, stretch.end))
         begun = self._begun[stretch.channel] - own.part(before).periods(hop)
         self._begun[stretch.channel] = begun + own.part(until).periods(hop)
-        return own.marks(self._model.config.decoder, begun)
+        return begun
 
 
 def _frames(model: AudioVQVAE, tokens: slice) -> slice:

@@ -46,18 +46,21 @@ class Layout(NamedTuple):
     overlap: int
 
 
-def layout(tokens: int, channels: int, hop_length: int) -> Layout:
-    """The cut of ``tokens`` tokens, of ``hop_length`` samples each, of each of ``channels`` channels."""
+def layout(tokens: int, channels: int, hop_length: int, whole: int = 1) -> Layout:
+    """The cut of ``tokens`` tokens, of ``hop_length`` samples each, of each of ``channels`` channels.
+
+    All numbers of tokens in it are multiples of ``whole``; ``tokens`` is one.
+    """
     most = max(1, SIDE_BY_SIDE // channels)
     sizes = (STRETCH, LEAST, _LEAST_ALONE, WARM_UP, OVERLAP)
-    stretch, least, least_alone, *beyond = (-(-samples // hop_length) for samples in sizes)
+    stretch, least, least_alone, *beyond = (-(-samples // (hop_length * whole)) * whole for samples in sizes)
     if tokens >= most * stretch:
         return Layout(stretch, most, *beyond)
     count = min(most, tokens // least)
     if count * channels < GROUP:
         few = max(1, min(_FEW // channels, tokens // least_alone))
         count = 1 << few.bit_length() - 1  # a power of two keeps as many cores equally busy
-    return Layout(max(1, -(-tokens // count)), count, *beyond)
+    return Layout(max(1, -(-tokens // (count * whole))) * whole, count, *beyond)
 
 
 class Stretch(NamedTuple):

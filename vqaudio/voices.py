@@ -24,6 +24,7 @@ SHORTEST_S = 1.0
 LONGEST_S = 12.0  # of a reference, which is then learnt in under a minute on two cores
 _STEPS = 300
 _RATE = 0.05
+_PITCH_WEIGHT = 0.1
 _NEAR_NAMES = 3
 _CANDIDATES = 16  # speakers tried at once
 
@@ -48,8 +49,9 @@ def named_voice(model: AudioVQVAE, speaker: str) -> Voice:
 def fitted_voice(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
     """The voice in a recording, of someone the model need never have heard.
 
-    Starts from the most alike of the model's speakers and takes a fixed number of gradient steps on the error of the
-    predicted log-mel spectra, a few seconds of work for each of the recording. The same recording gives the same voice.
+    Starts from the most alike of the model's speakers and takes a fixed number of gradient steps on the error of what
+    is predicted, log-mel spectra and pitch, a few seconds of work for each of the recording. The same recording gives
+    the same voice.
 
     Args:
         model: one with speakers.
@@ -64,15 +66,15 @@ def fitted_voice(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_h
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
     own = _prepared(model, wave, sample_rate_hz)
     with torch.no_grad():
-        codes, target = model.encode(model.emphasise(own)), model.mel_target(own)
-        voice = model.speakers.weight[_most_alike(model, codes, target)].detach().clone()
+        codes = model.encode(model.emphasise(own))
+        voice = model.speakers.weight[_most_alike(model, codes, own)].detach().clone()
     with torch.enable_grad(), torch.inference_mode(False):
         voice = voice[None].requires_grad_()
         optimizer = torch.optim.Adam([voice], lr=_RATE)
+        misfit = _Misfit(model, codes, own)
         for _ in range(_STEPS):
             optimizer.zero_grad()
-            (gradient,) = torch.autograd.grad(F.l1_loss(_spectra(model, codes, voice), target), voice)
-            voice.grad = gradient
+            (voice.grad,) = torch.autograd.grad(misfit(voice)[0], voice)
             optimizer.step()
     return np.ascontiguousarray(voice[0].detach().float().cpu().numpy())
 
@@ -86,21 +88,35 @@ def _prepared(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_hz: 
     if own.shape[1] < SHORTEST_S * model.config.sample_rate_hz or level.rms == 0:
         length_s = len(wave) / sample_rate_hz
         raise SoundError(f"{length_s:.1f} s with too little speech to learn a voice from; give some seconds of speech")
-    whole = own.shape[1] // model.hop_length * model.hop_length
+    whole = own.shape[1] - own.shape[1] % model.config.encoder.hop_length
     device = model.decoder.embedding.weight.device
     return torch.from_numpy(own[:, :whole] * np.float32(level.gain)).to(device)
 
 
-def _spectra(model: AudioVQVAE, codes: Tensor, voices: Tensor) -> Tensor:
-    """The spectra ``[B, bands, frames]`` predicted from ``codes[1, tokens]`` in each of ``voices[B, V]``."""
-    spectra: Tensor = model.mel_head(model.features(codes.expand(len(voices), -1), voices))
-    return spectra
+class _Misfit:
+    """How far what a model predicts from ``codes[1, tokens]`` in a voice is from a recording ``[1, T]``: the error of
+    the spectra and, where the model tells the pitch, its cross entropy, weighed as in training."""
+
+    def __init__(self, model: AudioVQVAE, codes: Tensor, wave: Tensor) -> None:
+        self._model, self._codes = model, codes
+        self._spectra, self._pitch = model.mel_target(wave), model.pitch_target(wave)
+
+    def __call__(self, voices: Tensor) -> Tensor:
+        """``[B]``, one for each of ``voices[B, V]``."""
+        features = self._model.features(self._codes.expand(len(voices), -1), voices)
+        error = (self._model.mel_head(features) - self._spectra).abs().mean((1, 2))
+        if self._pitch is None or self._model.pitch_head is None:
+            return error
+        pitch = self._pitch.expand(len(voices), -1, -1)
+        return error + _PITCH_WEIGHT * F.cross_entropy(self._model.pitch_head(features), pitch, reduction="none").mean(
+            1
+        )
 
 
-def _most_alike(model: AudioVQVAE, codes: Tensor, target: Tensor) -> int:
-    """The speaker in whose voice the spectra predicted from ``codes[1, tokens]`` are nearest to ``target``."""
+def _most_alike(model: AudioVQVAE, codes: Tensor, wave: Tensor) -> int:
+    """The speaker in whose voice what is predicted from ``codes[1, tokens]`` is nearest to ``wave[1, T]``."""
     assert model.speakers is not None
-    errors = []
+    misfit, errors = _Misfit(model, codes, wave), []
     for voices in model.speakers.weight.split(_CANDIDATES):
-        errors += (_spectra(model, codes, voices) - target).abs().mean((1, 2)).tolist()
+        errors += misfit(voices).tolist()
     return int(np.argmin(errors))

@@ -72,10 +72,11 @@ def tables() -> tuple[npt.NDArray[np.int32], Integers]:
 class Layers(NamedTuple):
     """The stack: L layers of R residual and S skip channels, K symbols. Biases hold the rounding half.
 
-    embedding ``[K + 1, R]``, at the residual stream's position; narrow ``[L]``, the shift from there to a layer's
-    input; taps ``[L, 2R, 2R]`` (rows: the past, then now; columns: signals, then gates) and taps_bias ``[L, 2R]``;
-    gate_shift ``[L]``, from their sums to the table's argument, for the gates one more; out ``[L, R, R + S]`` and
-    out_bias ``[L, R + S]``; residual_shift and skip_shift, from their sums to the streams; dilations ``[L]``.
+    embedding ``[K + 1, M, R]`` for each of M marks, at the residual stream's position; narrow ``[L]``, the shift from
+    there to its input; taps ``[L, 2R, 2R]`` (rows: the past, then now; columns: signals, then gates) and taps_bias
+    ``[L, 2R]``; gate_shift ``[L]``, from their sums to the table's argument, for the gates one more; out
+    ``[L, R, R + S]`` and out_bias ``[L, R + S]``; residual_shift and skip_shift, from their sums to the streams;
+    dilations ``[L]``.
     """
 
     embedding: npt.NDArray[np.int32]
@@ -136,10 +137,11 @@ def _quantise_layers(weights: Weights, taps_bias: Floats) -> tuple[Layers, int, 
     mixed = _fit(weights.out, weights.out_bias, _ONE_BITS, _ONE, _NARROW_LIMIT)
     streams, skips = mixed.reach[:, :residual].max(1), mixed.reach[:, residual:]
 
-    farthest = Fraction(float(np.abs(weights.embedding).max())) + _real(streams.sum(), mixed.position)
+    marked = weights.embedding[:, None].astype(np.float64) + weights.marks
+    farthest = Fraction(float(np.abs(marked).max())) + _real(streams.sum(), mixed.position)
     stream = _position(farthest, count, min(_MOST_STREAM_BITS, mixed.position))
     residual_shift = mixed.position - stream
-    embedding = _integers(weights.embedding, stream).astype(np.int32)
+    embedding = _integers(marked, stream).astype(np.int32)
     growth = _shifted(streams, residual_shift)
     reaches = int(np.abs(embedding).max()) + np.cumsum(growth) - growth  # of what enters each layer
 
@@ -215,7 +217,7 @@ def _fit(matrix: Floats, bias: Floats, position: int, reach: int, limit: int) ->
     raise _too_large()
 
 
-def _integers(array: Floats, position: int) -> Doubles:
+def _integers(array: Floats | Doubles, position: int) -> Doubles:
     """``array`` at ``position``, rounded; float64 holds the product by a power of two exactly."""
     return np.rint(np.ldexp(array.astype(np.float64), position))
 
@@ -266,14 +268,17 @@ class Reference:
 
     def start(self) -> None:
         """Forgets all; what lies before the first step is zeros."""
-        silence = np.zeros(self.weights.layers.embedding.shape[1], np.int64)
+        silence = np.zeros(self.weights.layers.embedding.shape[2], np.int64)
         self._inputs = [[silence] * int(dilation) for dilation in self.weights.layers.dilations]
+        self._steps = 0
 
     def frequencies(self, symbol: int) -> Integers:
         """As :meth:`FixedKernel.frequencies`."""
         w, (tanh, _) = self.weights.layers, tables()
-        residual = w.embedding.shape[1]
-        x, skips = w.embedding[symbol].astype(np.int64), np.zeros(w.out.shape[2] - residual, np.int64)
+        _, kinds, residual = w.embedding.shape
+        x = w.embedding[symbol, self._steps % kinds].astype(np.int64)
+        skips = np.zeros(w.out.shape[2] - residual, np.int64)
+        self._steps += 1
         for layer, memory in enumerate(self._inputs):
             memory.append(_shifted(x, int(w.narrow[layer])))
             gates = np.concatenate([memory.pop(0), memory[-1]]) @ w.taps[layer].astype(np.int64) + w.taps_bias[layer]
@@ -392,7 +397,7 @@ def _run(past, t, weights, flat, ring, starts, scratch, head_scratch, lookup, fr
     (w, head), (taps, out), (tanh, exp) = weights, flat, lookup
     x, skips = scratch[0], scratch[1]
     for i in range(past.shape[0]):
-        x[:] = w.embedding[past[i]]
+        x[:] = w.embedding[past[i], (t + i) % w.embedding.shape[1]]
         skips[:] = 0
         for layer in range(w.dilations.shape[0]):
             place = starts[layer] + (t + i) % w.dilations[layer] * x.shape[0]
@@ -405,7 +410,8 @@ def _run(past, t, weights, flat, ring, starts, scratch, head_scratch, lookup, fr
 class FixedKernel:
     """One stream of the compiled arithmetic, equal to :class:`Reference`; calls release the interpreter lock.
 
-    It is a :class:`vqaudio.entropy.FrequencyModel`. Its first step comes after the symbol ``levels``.
+    It is a :class:`vqaudio.entropy.FrequencyModel`. Its first step comes after the symbol ``levels``; step t has
+    the mark t modulo their number.
     """
 
     def __init__(self, weights: FixedWeights) -> None:
