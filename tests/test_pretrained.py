@@ -52,7 +52,7 @@ def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> No
         stream = speech.encode(clip, RATE, coder)
         stream.write(file, speech.block_coder(coder))
         sizes[coder] = len(file.getvalue())
-    tokens = -(-len(clip) // 64)
+    tokens = -(-len(clip) // 544) * 8
     assert sizes[Coder.PACKED] == 70 + 12 + -(-tokens * 9 // 8)
     assert sizes[Coder.PRIOR] < 0.75 * sizes[Coder.PACKED]
 
@@ -60,16 +60,16 @@ def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> No
 def test_the_codes_carry_the_sound(speech: Codec, clip: np.ndarray) -> None:
     codes = speech.encode(clip, RATE).codes[0]
     assert len(np.unique(codes)) > 150
-    bits = likelihood(speech, clip, codes, np.roll(codes, len(codes) // 2))
+    bits = likelihood(speech, clip, codes, np.roll(codes, len(codes) // 16 * 8))
     assert bits["bits_per_sample_shuffled"] > bits["bits_per_sample"] + 0.5
 
 
 def test_narrow_weights_change_next_to_nothing(speech: Codec, clip: np.ndarray) -> None:
-    drawn_by = score(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:50], None)
+    drawn_by = score(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:48], None)
     features, marks = drawn_by.features, drawn_by.marks(speech.model.config.decoder, 0.0)
     told = None if marks is None else torch.from_numpy(marks)[None]
     decoder, sampler = speech.model.decoder, Sampler(speech.model.decoder, SILENCE_LEVEL)
-    symbols = sampler.stream().push(features, np.random.default_rng(0).random(50 * speech.model.hop_length), marks)
+    symbols = sampler.stream().push(features, np.random.default_rng(0).random(48 * speech.model.hop_length), marks)
     past = torch.from_numpy(np.concatenate([[SILENCE_LEVEL], symbols[:-1]]))[None]
     with torch.no_grad():
         expected = decoder(past, torch.from_numpy(features.T)[None], told)[0].T
@@ -124,9 +124,9 @@ def voices() -> Codec:
 
 def test_the_codes_carry_words_without_a_voice(voices: Codec, clip: np.ndarray) -> None:
     codes = voices.encode(clip, RATE).codes[0]
-    assert len(codes) == -(-len(clip) // 256)
+    assert len(codes) == -(-len(clip) // 544) * 4
     speaker = voices.check_speaker("1970")
-    true, false = (likelihood(voices, clip, codes, np.roll(codes, len(codes) // 2), speaker)[name] for name in BITS)
+    true, false = (likelihood(voices, clip, codes, np.roll(codes, len(codes) // 8 * 4), speaker)[name] for name in BITS)
     assert false > true + 0.5
 
 

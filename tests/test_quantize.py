@@ -1,6 +1,7 @@
 """quantize.py: the vector quantizer against the paper's equations written out, and its guards against collapse."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from vqaudio import quantize
 from vqaudio.config import QuantizerConfig
+from vqaudio.errors import ConfigError
 from vqaudio.quantize import ResidualQuantizer, VectorQuantizer
 from vqaudio.quantize import quantizer as quantizer_of
 
@@ -268,6 +270,31 @@ def test_the_search_finds_what_trying_all_codes_finds() -> None:
     sums = layer.lookup(tried.flatten()[None])[0].T
     errors = (z[0].T[:, None] - sums).square().sum(2)
     assert torch.equal(layer.encode(z).view(50, 2), tried[errors.argmin(1)])
+
+
+def test_weight_on_the_rate_makes_codes_cheaper_and_worse() -> None:
+    torch.manual_seed(1)
+    free, weighed = residual(size=32), residual(size=32, rate_weight=0.5)
+    for layer in free.stages:
+        assert isinstance(layer, VectorQuantizer)
+        layer.ema_count.copy_(torch.arange(1.0, 33) ** 2)
+    weighed.load_state_dict(free.state_dict())
+    z = torch.randn(2, DIM, 400)
+
+    def cost(layer: ResidualQuantizer) -> tuple[float, float]:
+        codes = layer.eval().encode(z)
+        share = torch.arange(1.0, 33) ** 2 / (torch.arange(1.0, 33) ** 2).sum()
+        return -share.log2()[codes].mean().item(), (z - layer.lookup(codes)).square().mean().item()
+
+    (bits, error), (fewer_bits, larger_error) = cost(free), cost(weighed)
+    assert fewer_bits < bits - 0.3
+    assert larger_error > error
+
+
+@pytest.mark.parametrize("settings", [{"stages": 1, "rate_weight": 1.0}, {"stages": 2, "rate_weight": -1.0}])
+def test_a_rate_weight_needs_stages(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="rate_weight"):
+        QuantizerConfig(**settings)
 
 
 def test_the_search_leaves_less_than_the_nearest_codes_do() -> None:

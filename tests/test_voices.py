@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import HEARING
 from sounds import noise, tone
 
 from vqaudio import checkpoint, cli
+from vqaudio.autoencoder import AudioVQVAE
 from vqaudio.codec import Codec
 from vqaudio.conversion import plan_conversions
 from vqaudio.errors import ModelError, SoundError
@@ -70,6 +72,32 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
 
         assert error(voice) < min(error(named_voice(model, name)) for name in model.config.speakers)
     assert np.array_equal(voice, fitted_voice(model, wave, RATE))
+
+
+def test_a_voice_has_its_pitch() -> None:
+    """Where a model tells the pitch, a voice learnt from a buzz is nearer to its pitch than any speaker's is."""
+    config = dataclasses.replace(
+        HEARING,
+        conditioning=dataclasses.replace(HEARING.conditioning, voice_dim=6),
+        speakers=("ann", "anna", "bob"),
+        prior=None,
+    )
+    torch.manual_seed(5)
+    model = checkpoint.build(config).eval()
+    assert isinstance(model, AudioVQVAE)
+    for name, value in model.conditioning.named_parameters():
+        if "pointwise" in name:  # which begin at zero
+            torch.nn.init.normal_(value, std=0.1)
+    buzz = (np.arange(2 * RATE) % 100 == 0).astype(np.float32)
+    voice = fitted_voice(model.requires_grad_(False), buzz, RATE)
+    own = torch.from_numpy(buzz[None, : 2 * RATE // 256 * 256])
+    with torch.no_grad():
+        codes = model.encode(model.emphasise(own))
+
+        def error(vector: np.ndarray) -> float:
+            return float(model.pitch_loss(model.features(codes, torch.from_numpy(vector)[None]), own))
+
+        assert error(voice) < min(error(named_voice(model, name)) for name in config.speakers)
 
 
 def test_learning_a_voice_changes_no_model(voiced_codec: Codec) -> None:

@@ -25,7 +25,10 @@ class QuantizerConfig:
     "gradient" (the second term of equation 3). A code whose running share of the tokens falls below
     ``restart_share / K`` is moved onto a fresh encoder output, at most once in ``restart_every`` training steps.
     With ``stages`` above 1 each vector becomes that many tokens, each out of a codebook of its own, of what the ones
-    before it have left over (residual vector quantization).
+    before it have left over (residual vector quantization). Each of them is then chosen by its squared distance, summed
+    over the dimensions, and by ``rate_weight`` times the bits that its share of the tokens stands for: the more weight,
+    the smaller the files under the prior (entropy-constrained vector quantization, Chou et al. 1989). While the
+    codebooks themselves learn, the weight is 0.
     """
 
     codebook_size: int = 512
@@ -36,6 +39,7 @@ class QuantizerConfig:
     restart_share: float = 0.1
     restart_every: int = 20
     stages: int = 1
+    rate_weight: float = 0.0
 
     def __post_init__(self) -> None:
         require(2 <= self.codebook_size <= 65536, "codebook_size", self.codebook_size, "give 2 to 65536 codes")
@@ -46,3 +50,9 @@ class QuantizerConfig:
         require(0 <= self.restart_share < 1, "restart_share", self.restart_share, "give 0 (never) up to 1")
         require(self.restart_every >= 1, "restart_every", self.restart_every, "give a number of steps, 1 or more")
         require(self.stages in (1, 2, 4, 8), "stages", self.stages, "give 1, 2, 4 or 8 tokens a vector")
+        require(
+            self.rate_weight == 0 or (self.stages > 1 and 0 < self.rate_weight < math.inf),
+            "rate_weight",
+            self.rate_weight,
+            "give 0 or more with stages above 1, else 0",
+        )

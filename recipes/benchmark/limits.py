@@ -123,12 +123,13 @@ def training(config: WaveNetConfig, threads: int, batch: int = 4, samples: int =
     network = WaveNet(config).train()
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     symbols = torch.randint(config.levels, (batch, samples))
-    features = torch.randn(batch, config.features, samples // config.hop_length)
+    features = torch.randn(batch, config.features, -(-samples // config.hop_length))
+    marks = torch.zeros_like(symbols) if config.marks else None
 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(network.shift(symbols), features)
+            logits = network(network.shift(symbols), features, marks)
             network.nll(logits, symbols).mean().backward()
         optimizer.step()
 

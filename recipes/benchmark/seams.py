@@ -44,7 +44,7 @@ def ranked_above(values: list[float], others: list[float]) -> float:
 def seams(codec: Codec, tokens: int) -> list[int]:
     """The samples at which the overlaps of a decoded channel begin."""
     hop = codec.model.hop_length
-    plan = layout(tokens, 1, hop)
+    plan = layout(tokens, 1, hop, codec.model.stages)
     return [stretch.end * hop for stretch in cut(plan, 1, slice(0, tokens), tokens)][:-1]
 
 

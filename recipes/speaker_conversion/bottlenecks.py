@@ -63,7 +63,7 @@ def judge(folder: Path, held_out: list[Recording], known: dict[str, list[Recordi
     found = defaultdict(list)
     for recording in held_out:
         wave = normalised(recording)
-        wave = wave[: len(wave) // model.hop_length * model.hop_length]
+        wave = wave[: len(wave) - len(wave) % model.config.encoder.hop_length]
         codes = model.encode(model.emphasise(torch.from_numpy(wave)[None]))
         again = align(wave, speaker(codes, recording.speaker), RATE)
         found["STOI"].append(stoi(wave, again, RATE))

@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parent / "voices.toml"
 RATE = 16000
 
 SMOKE = (
-    "model.encoder.channels=[4, 4, 4, 4, 4, 4, 4, 4]",
+    "model.encoder.channels=[8]",
     "model.quantizer.codebook_size=16",
     "model.conditioning.channels=8",
     "model.decoder.residual=8",
