@@ -144,6 +144,11 @@ def test_codes_of_vectors_are_those_of_the_whole_sound_at_once(hearing_codec: Co
     assert np.mean(stream.codes == whole) > 0.999
 
 
+def test_facts_of_a_model_with_a_filter(hearing_model: Path) -> None:
+    facts = codec.model_facts(hearing_model)
+    assert (facts.tokens_per_second, facts.bits_per_token) == (250, 7)
+
+
 @pytest.mark.parametrize("samples", [0, 1, 255, 256, 257, 20000, 60000])
 @pytest.mark.parametrize("coder", [Coder.PACKED, Coder.PRIOR])
 def test_vectors_of_several_tokens_come_back(hearing_codec: Codec, samples: int, coder: Coder) -> None:

@@ -52,19 +52,20 @@ class Envelope(nn.Module):
         super().__init__()
         from torchaudio.functional import melscale_fbanks
 
-        bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate_hz / 2, n_mels, sample_rate_hz).double()
-        width = bank.sum(0).clamp(min=1e-3)
-        centre = (bank * torch.arange(len(bank))[:, None]).sum(0) / width / (len(bank) - 1)
-        place = torch.linspace(0, 1, _BINS, dtype=torch.float64)
-        upper = torch.searchsorted(centre, place).clamp(1, n_mels - 1)
-        share = ((place - centre[upper - 1]) / (centre[upper] - centre[upper - 1])).clamp(0, 1)
-        matrix = torch.zeros(_BINS, n_mels, dtype=torch.float64)
-        rows = torch.arange(_BINS)
-        matrix[rows, upper - 1] = 1 - share
-        matrix[rows, upper] += share
-        response = 1 - pre_emphasis * torch.exp(-1j * math.pi * place)
-        window_power = 3 / 8 * n_fft  # of a Hann window
-        lags = torch.arange(ORDER + 1) * (2 * math.pi * _LAG_HZ / sample_rate_hz)
+        with torch.device("cpu"):  # also where a model is built on the meta device, to be looked at
+            bank = melscale_fbanks(n_fft // 2 + 1, 0.0, sample_rate_hz / 2, n_mels, sample_rate_hz).double()
+            width = bank.sum(0).clamp(min=1e-3)
+            centre = (bank * torch.arange(len(bank))[:, None]).sum(0) / width / (len(bank) - 1)
+            place = torch.linspace(0, 1, _BINS, dtype=torch.float64)
+            upper = torch.searchsorted(centre, place).clamp(1, n_mels - 1)
+            share = ((place - centre[upper - 1]) / (centre[upper] - centre[upper - 1])).clamp(0, 1)
+            matrix = torch.zeros(_BINS, n_mels, dtype=torch.float64)
+            rows = torch.arange(_BINS)
+            matrix[rows, upper - 1] = 1 - share
+            matrix[rows, upper] += share
+            response = 1 - pre_emphasis * torch.exp(-1j * math.pi * place)
+            window_power = 3 / 8 * n_fft  # of a Hann window
+            lags = torch.arange(ORDER + 1) * (2 * math.pi * _LAG_HZ / sample_rate_hz)
         for name, value in {
             "to_spectrum": matrix,
             "band_width": width.log()[:, None],

@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parent / "voices.toml"
 RATE = 16000
 
 SMOKE = (
-    "model.encoder.channels=[8]",
+    "model.encoder.channels=[4, 4, 4, 4, 4, 4, 4, 4]",
     "model.quantizer.codebook_size=16",
     "model.conditioning.channels=8",
     "model.decoder.residual=8",
@@ -34,8 +34,6 @@ SMOKE = (
     "model.prior.levels=16",
     "model.prior.dilations=[1, 2]",
     "train.compile=false",
-    "train.start_from=",
-    "train.start_parts=[]",
     *(f"train.phases.{phase}.steps=3" for phase in (0, 1)),
     *(f"train.phases.{phase}.decay_steps=0" for phase in (0, 1)),
     *(f"train.phases.{phase}.batch_size=4" for phase in (0, 1)),
