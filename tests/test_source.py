@@ -257,6 +257,11 @@ def test_the_crossover_is_that_of_scipy() -> None:
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-9)
 
 
+def test_a_rate_whose_periods_do_not_fit_the_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sample_rate_hz"):
+        dataclasses.replace(HEARING, sample_rate_hz=96000)
+
+
 @pytest.mark.parametrize(("n_fft", "n_mels"), [(400, 80), (400, 1), (64, 40)])
 def test_a_spectrum_too_fine_for_its_window_gives_no_filter(n_fft: int, n_mels: int) -> None:
     with pytest.raises(ConfigError, match="mels"):

@@ -21,6 +21,7 @@ from vqaudio.strict import from_mapping, read_toml, to_mapping
 
 _FEWEST_MARKS = 9  # eight shares of a period, and none
 _FEWEST_BANDS = 16
+_HIGHEST_RATE_HZ = 48000  # beyond, the longest period does not fit into the window in which periods are looked for
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,12 @@ class AudioVQVAEConfig:
             "pulses_hz",
             self.pulses_hz,
             "give 0 to below half the sample rate with excitation = true, else 0",
+        )
+        _require(
+            self.sample_rate_hz <= _HIGHEST_RATE_HZ or not (self.excitation or self.encoder.spectrum),
+            "sample_rate_hz",
+            self.sample_rate_hz,
+            f"give at most {_HIGHEST_RATE_HZ} with excitation = true or encoder.spectrum, where pitch is looked for",
         )
         if self.excitation:
             self._check_filter()

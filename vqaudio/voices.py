@@ -67,11 +67,11 @@ def fitted_voice(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_h
     own = _prepared(model, wave, sample_rate_hz)
     with torch.no_grad():
         codes = model.encode(model.emphasise(own))
-        voice = model.speakers.weight[_most_alike(model, codes, own)].detach().clone()
+        misfit = _Misfit(model, codes, own)
+        voice = model.speakers.weight[_most_alike(misfit, model.speakers.weight)].detach().clone()
     with torch.enable_grad(), torch.inference_mode(False):
         voice = voice[None].requires_grad_()
         optimizer = torch.optim.Adam([voice], lr=_RATE)
-        misfit = _Misfit(model, codes, own)
         for _ in range(_STEPS):
             optimizer.zero_grad()
             (voice.grad,) = torch.autograd.grad(misfit(voice)[0], voice)
@@ -108,15 +108,13 @@ class _Misfit:
         if self._pitch is None or self._model.pitch_head is None:
             return error
         pitch = self._pitch.expand(len(voices), -1, -1)
-        return error + _PITCH_WEIGHT * F.cross_entropy(self._model.pitch_head(features), pitch, reduction="none").mean(
-            1
-        )
+        nats = F.cross_entropy(self._model.pitch_head(features), pitch, reduction="none")
+        return error + _PITCH_WEIGHT * nats.mean(1)
 
 
-def _most_alike(model: AudioVQVAE, codes: Tensor, wave: Tensor) -> int:
-    """The speaker in whose voice what is predicted from ``codes[1, tokens]`` is nearest to ``wave[1, T]``."""
-    assert model.speakers is not None
-    misfit, errors = _Misfit(model, codes, wave), []
-    for voices in model.speakers.weight.split(_CANDIDATES):
+def _most_alike(misfit: _Misfit, every: Tensor) -> int:
+    """Which of the voices ``every[speakers, V]`` fits best."""
+    errors = []
+    for voices in every.split(_CANDIDATES):
         errors += misfit(voices).tolist()
     return int(np.argmin(errors))

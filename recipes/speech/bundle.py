@@ -20,9 +20,8 @@ def bundle(trained: Path, target: Path, card: Path, licence: str) -> None:
     if licence:
         facts["licence"] = licence
     state = checkpoint.read_tensors(trained / checkpoint.WEIGHTS_FILE)
-    state = {
-        name: tensor for name, tensor in state.items() if not name.endswith("ema_sum")
-    }  # which follow from the rest
+    # the codebooks' sums follow from the rest
+    state = {name: tensor for name, tensor in state.items() if not name.endswith("ema_sum")}
     checkpoint.save_model(target, checkpoint.read_config(trained), state, facts, half=True)
     shutil.copy(card, target / "CARD.md")
 
