@@ -12,9 +12,10 @@ import hypothesis
 import pytest
 import torch
 
-from vqaudio import checkpoint, cli
-from vqaudio.codec import Codec, load
-from vqaudio.config import (
+from vqaudio.cli import main as cli
+from vqaudio.codecs.speech import Codec, load
+from vqaudio.models import checkpoint
+from vqaudio.models.config import (
     AudioVQVAEConfig,
     ConditioningConfig,
     EncoderConfig,

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqaudio import checkpoint
-from vqaudio.image_config import ImageNetworkConfig, ImageVQVAEConfig, PixelCNNConfig
-from vqaudio.settings import QuantizerConfig
+from vqaudio.models import checkpoint
+from vqaudio.models.image_config import ImageNetworkConfig, ImageVQVAEConfig, PixelCNNConfig
+from vqaudio.models.settings import QuantizerConfig
 
 TINY = ImageVQVAEConfig(
     tile=8,

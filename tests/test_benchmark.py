@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio.codec import PRETRAINED
-from vqaudio.report import read_rivals
-from vqaudio.scores import find_alignment
+from vqaudio.codecs.speech import PRETRAINED
+from vqaudio.evaluation.metrics import find_alignment
+from vqaudio.evaluation.report import read_rivals
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "benchmark"

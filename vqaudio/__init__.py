@@ -15,19 +15,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqaudio.codecs.loading import Codec, ImageCodec, Stream, load
     from vqaudio.errors import VqaudioError
-    from vqaudio.models import Codec, ImageCodec, Stream, load
 
 __version__ = "0.1.0"
 
 __all__ = ["Codec", "ImageCodec", "Stream", "VqaudioError", "__version__", "load"]
 
 _HOME = {
-    "Codec": "vqaudio.models",
-    "ImageCodec": "vqaudio.models",
-    "Stream": "vqaudio.models",  # not stream's own: the codecs know the models that streams need
+    "Codec": "vqaudio.codecs.loading",
+    "ImageCodec": "vqaudio.codecs.loading",
+    "Stream": "vqaudio.codecs.loading",  # not stream's own: the codecs know the models that streams need
     "VqaudioError": "vqaudio.errors",
-    "load": "vqaudio.models",
+    "load": "vqaudio.codecs.loading",
 }
 
 

@@ -12,11 +12,11 @@ import torch
 from naive import IncrementalSampler
 from numba import njit
 
-from vqaudio.audio import SILENCE_LEVEL
-from vqaudio.config import WaveNetConfig
-from vqaudio.kernels.lanes import COLUMNS, LANES, ROWS, add_columns, add_rows
-from vqaudio.sample import Sampler
-from vqaudio.wavenet import WaveNet
+from vqaudio.codecs.sampler import Sampler
+from vqaudio.dsp.audio import SILENCE_LEVEL
+from vqaudio.kernels.simd import COLUMNS, LANES, ROWS, add_columns, add_rows
+from vqaudio.models.config import WaveNetConfig
+from vqaudio.models.wavenet import WaveNet
 
 STREAMS = 16
 MOST_LAYERS = 16  # of the networks whose difference is the cost of a layer

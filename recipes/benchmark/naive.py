@@ -5,7 +5,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from vqaudio.wavenet import GatedLayer, WaveNet
+from vqaudio.models.wavenet import GatedLayer, WaveNet
 
 
 class IncrementalSampler:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vqaudio.resample import resample
+from vqaudio.io.resample import resample
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from typing import Any
 from programs import PROGRAMS, Coded
 
 import vqaudio
-from vqaudio.codec import Codec
-from vqaudio.container import Coder, StreamReader
-from vqaudio.corpora import Recording
-from vqaudio.evaluate import chosen_recordings, chosen_scores, read_original, strict
-from vqaudio.report import figure_of
-from vqaudio.report.pictures import rate_quality_png
-from vqaudio.report.rivals import read_rivals
-from vqaudio.scores import Mean, Original, Scores, score, summary
+from vqaudio.bitstream.container import Coder, StreamReader
+from vqaudio.codecs.speech import Codec
+from vqaudio.evaluation.metrics import Mean, Original, Scores, score, summary
+from vqaudio.evaluation.report import figure_of
+from vqaudio.evaluation.report.pictures import rate_quality_png
+from vqaudio.evaluation.report.rivals import read_rivals
+from vqaudio.evaluation.speech import chosen_recordings, chosen_scores, read_original, strict
+from vqaudio.training.corpora import Recording
 
 RATE_HZ = 16000  # of the scores
 PACKAGES = ("vqaudio", "torch", "numpy", "pystoi", "pesq", "pocketsphinx", "librosa", "Resemblyzer")

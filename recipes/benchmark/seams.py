@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 import vqaudio
-from vqaudio.codec import Codec
-from vqaudio.evaluate import chosen_recordings, chosen_scores, read_original, strict
-from vqaudio.scores import score
-from vqaudio.scores.statistics import bootstrap_mean
-from vqaudio.stretches import OVERLAP, cut, layout
+from vqaudio.codecs.segments import OVERLAP, cut, layout
+from vqaudio.codecs.speech import Codec
+from vqaudio.evaluation.metrics import score
+from vqaudio.evaluation.metrics.statistics import bootstrap_mean
+from vqaudio.evaluation.speech import chosen_recordings, chosen_scores, read_original, strict
 
 FIGURES = ("stoi", "estoi", "pesq_nb", "speaker_similarity", "word_error_rate", "mel_distance_db")
 SURROUNDINGS = 400  # samples on either side

@@ -24,10 +24,10 @@ import torch
 from limits import best, cores, layer_costs, macs_per_sample, peaks, samplers, training
 
 import vqaudio
-from vqaudio.codec import PRETRAINED, Codec
-from vqaudio.container import Coder
-from vqaudio.generate import generate
-from vqaudio.resample import resample
+from vqaudio.bitstream.container import Coder
+from vqaudio.codecs.generation import generate
+from vqaudio.codecs.speech import PRETRAINED, Codec
+from vqaudio.io.resample import resample
 
 RATE = 16000
 LENGTHS_S = (1, 3, 10, 60, 300)

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqaudio import checkpoint, logistic
-from vqaudio.image import to_tiles, write_picture
-from vqaudio.image_autoencoder import ImageVAE
-from vqaudio.image_codec import load_images
-from vqaudio.image_config import ImageVAEConfig
-from vqaudio.image_corpora import find_pictures
-from vqaudio.image_evaluate import contact_sheet, evaluate_pictures
-from vqaudio.scores.statistics import Mean, bootstrap_mean
+from vqaudio.codecs.image import load_images
+from vqaudio.evaluation.image import contact_sheet, evaluate_pictures
+from vqaudio.evaluation.metrics.statistics import Mean, bootstrap_mean
+from vqaudio.io.image import to_tiles, write_picture
+from vqaudio.models import checkpoint
+from vqaudio.models import logistic_mixture as logistic
+from vqaudio.models.image_config import ImageVAEConfig
+from vqaudio.models.image_vqvae import ImageVAE
+from vqaudio.training.image_corpora import find_pictures
 
 DRAWS, BATCH = 8, 64
 ROWS = {

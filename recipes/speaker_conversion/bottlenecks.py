@@ -17,13 +17,13 @@ import torch
 from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import GriffinLim
 
-from vqaudio import checkpoint
-from vqaudio.audio import measure_level
-from vqaudio.autoencoder import AudioVQVAE
-from vqaudio.corpora import Recording, find_recordings
-from vqaudio.data import is_validation
-from vqaudio.evaluate import read_original
-from vqaudio.scores import align, estoi, recognise, similarity, stoi, voice_embedding, word_errors
+from vqaudio.dsp.audio import measure_level
+from vqaudio.evaluation.metrics import align, estoi, recognise, similarity, stoi, voice_embedding, word_errors
+from vqaudio.evaluation.speech import read_original
+from vqaudio.models import checkpoint
+from vqaudio.models.speech_vqvae import AudioVQVAE
+from vqaudio.training.corpora import Recording, find_recordings
+from vqaudio.training.shards import is_validation
 
 RATE = 16000
 LEAST = 10  # recordings of a speaker who is measured

@@ -21,10 +21,8 @@ import numpy as np
 from matplotlib import pyplot
 
 import vqaudio
-from vqaudio.codec import Codec
-from vqaudio.corpora import Recording, find_recordings
-from vqaudio.evaluate import chosen_recordings, own_voice, read_original, strict
-from vqaudio.scores import (
+from vqaudio.codecs.speech import Codec
+from vqaudio.evaluation.metrics import (
     Mean,
     Original,
     bootstrap_mean,
@@ -36,6 +34,8 @@ from vqaudio.scores import (
     voice_embedding,
     word_errors,
 )
+from vqaudio.evaluation.speech import chosen_recordings, own_voice, read_original, strict
+from vqaudio.training.corpora import Recording, find_recordings
 
 CENTRE_OF = 5  # recordings of a target whose voices are averaged
 NEAR_PITCH = 0.1

@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 from measure import measure
 
-from vqaudio.cli import main as vqaudio
-from vqaudio.config import load_run
-from vqaudio.data import AudioShards, prepare
-from vqaudio.train import train
+from vqaudio.cli.main import main as vqaudio
+from vqaudio.models.config import load_run
+from vqaudio.training.loop import train
+from vqaudio.training.shards import AudioShards, prepare
 
 CONFIG = Path(__file__).parent / "voices.toml"
 RATE = 16000

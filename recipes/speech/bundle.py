@@ -7,7 +7,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from vqaudio import checkpoint
+from vqaudio.models import checkpoint
 
 HERE = Path(__file__).parent
 KEPT = ("step", "samples_seen", "hours_of_sound", "pictures_seen", "seconds", "data_sha256", "speakers")

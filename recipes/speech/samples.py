@@ -13,12 +13,12 @@ import torch
 from scipy.signal import find_peaks
 
 import vqaudio
-from vqaudio.audio import log_mel, measure_level
-from vqaudio.corpora import find_recordings
-from vqaudio.generate import generate
-from vqaudio.resample import resample
-from vqaudio.soundfiles import SoundReader
-from vqaudio.streaming import mixed
+from vqaudio.codecs.generation import generate
+from vqaudio.codecs.streaming import mixed
+from vqaudio.dsp.audio import log_mel, measure_level
+from vqaudio.io.resample import resample
+from vqaudio.io.sound import SoundReader
+from vqaudio.training.corpora import find_recordings
 
 RATE, HOP, BANDS = 16000, 160, 40
 DB_PER_NEPER = 20 / np.log(10)

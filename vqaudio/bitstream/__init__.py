@@ -1,0 +1,1 @@
+"""Codes to bytes and back: the container, the entropy coders, the stream in memory. Free of torch."""

@@ -1,0 +1,145 @@
+"""A whole stream in memory: its codes, and what was lost of them on the way."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from vqaudio.bitstream.container import Coder, Header, Modality, StreamReader, StreamWriter, bad_field
+from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, check_codes
+from vqaudio.errors import ContainerError
+from vqaudio.io.atomic import atomic_write
+
+MAX_LOADED_CODES = 2**28  # 1 GiB; StreamReader has no such limit
+
+
+@dataclass(frozen=True, order=True)
+class Damage:
+    """The tokens ``first_token`` to ``last_token``, both included, of one ``channel`` are lost."""
+
+    channel: int
+    first_token: int
+    last_token: int
+
+    def samples(self, header: Header) -> range:
+        """Return the samples of the original (a sound) that these tokens stand for, to within one token's samples."""
+        assert header.modality is Modality.AUDIO, "only sound has samples"
+        length = header.shape[0]
+        return range(self.first_token * length // header.tokens, -(-(self.last_token + 1) * length // header.tokens))
+
+
+def damage_of(header: Header, lost_blocks: Iterable[int]) -> tuple[Damage, ...]:
+    """Return what the loss of these blocks means, neighbours merged, by channel and then by token."""
+    merged: list[Damage] = []
+    for channel, index in sorted((header.channel_of(index), index) for index in set(lost_blocks)):
+        tokens = header.tokens_of(index)
+        first, last = tokens[0], tokens[-1]
+        if merged and (merged[-1].channel, merged[-1].last_token + 1) == (channel, first):
+            first = merged.pop().first_token
+        merged.append(Damage(channel, first, last))
+    return tuple(merged)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A whole stream in memory.
+
+    Attributes:
+        header: its facts.
+        codes: int32 ``[channels, *grid]``, each in ``0..codebook_size - 1``. Where the file was damaged they repeat the
+            last good code of that channel (0 if there is none before).
+        damage: the tokens that were lost on the way.
+        messages: all that reading met, for people.
+
+    Raises:
+        ContainerError: the codes do not fit the header.
+    """
+
+    header: Header
+    codes: Codes
+    damage: tuple[Damage, ...] = ()
+    messages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        expected = (self.header.channels, *self.header.grid)
+        if self.codes.shape != expected:
+            raise ContainerError(f"codes have the shape {self.codes.shape}; the header promises {expected}")
+        check_codes(self.codes, self.header.codebook_size)
+        object.__setattr__(self, "codes", np.ascontiguousarray(self.codes, np.int32))
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False, coder: BlockCoder | None = None) -> None:
+        """Write the stream to the file ``path``, whole or not at all; see :func:`atomic_write` and :meth:`write`."""
+        with atomic_write(path, overwrite) as file:
+            self.write(file, coder)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], coder: BlockCoder | None = None) -> Self:
+        """Read the stream in the file ``path``; see :meth:`read`."""
+        try:
+            with open(path, "rb") as file:
+                return cls.read(file, coder)
+        except OSError as error:
+            raise ContainerError(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
+
+    def write(self, file: BinaryIO, coder: BlockCoder | None = None) -> None:
+        """Write the stream to an open file; a prior-coded one needs the ``coder`` of its model."""
+        coder = _coder_of(self.header, coder)
+        flat = self.codes.reshape(self.header.channels, self.header.tokens)
+        with StreamWriter(file, self.header) as writer:
+            for index in range(self.header.block_count):
+                tokens = self.header.tokens_of(index)
+                writer.write(coder.encode(flat[self.header.channel_of(index), tokens.start : tokens.stop]))
+
+    @classmethod
+    def read(cls, file: BinaryIO, coder: BlockCoder | None = None) -> Self:
+        """Read a stream from an open file; a prior-coded one needs the ``coder`` of its model.
+
+        Raises:
+            ContainerError: the file is no stream, its header is refused, it needs a coder, or it holds more codes than
+                belong into memory (2**28). Damage behind the header raises nothing.
+        """
+        return cls.read_from(StreamReader(file), coder)
+
+    @classmethod
+    def read_from(cls, reader: StreamReader, coder: BlockCoder | None = None) -> Self:
+        """Read the rest of a stream whose header has been read; as :meth:`read`."""
+        header = reader.header
+        coder = _coder_of(header, coder)
+        if header.channels * header.tokens > MAX_LOADED_CODES:
+            raise bad_field("channels x tokens", header.channels * header.tokens, f"{MAX_LOADED_CODES} in memory")
+        flat = np.zeros((header.channels, header.tokens), np.int32)
+        lost, messages = [], []
+        for block in reader:
+            tokens = header.tokens_of(block.index)
+            target = flat[block.channel, tokens.start : tokens.stop]
+            if block.payload is not None:
+                try:
+                    target[:] = coder.decode(block.payload, len(tokens))
+                    continue
+                except ContainerError as error:
+                    messages.append(f"block {block.index}: {error}")
+            lost.append(block.index)
+            target[:] = flat[block.channel, tokens.start - 1] if tokens.start else 0
+        codes = flat.reshape(header.channels, *header.grid)
+        return cls(header, codes, damage_of(header, lost), (*reader.damage, *messages))
+
+
+def _coder_of(header: Header, coder: BlockCoder | None) -> BlockCoder:
+    if header.coder is Coder.PACKED:
+        return PackedCoder(header.codebook_size)
+    coder = coder or next(filter(None, (find(header) for find in _coder_finders)), None)
+    if coder is None:
+        raise ContainerError(
+            f"the stream is coded with the prior of model {header.model_sha256.hex()[:12]}: it needs that model"
+        )
+    return coder
+
+
+_coder_finders: list[Callable[[Header], BlockCoder | None]] = []
+
+
+def add_coder_finder(find: Callable[[Header], BlockCoder | None]) -> None:
+    """Let ``find`` be asked for the coder of a prior-coded stream that comes without; it may know the model."""
+    _coder_finders.append(find)

@@ -1,0 +1,203 @@
+"""What the command line says, and where: results on standard output, bars and messages on standard error."""
+
+import json
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vqaudio.errors import VqaudioError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from vqaudio.evaluation.speech import Evaluation
+    from vqaudio.models.config import PhaseConfig
+    from vqaudio.training.loop import RunState
+
+
+_MOST_DAMAGE_LINES = 10  # a file
+
+
+def words_for(error: BaseException) -> str:
+    """An error in one line."""
+    if isinstance(error, VqaudioError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    elif isinstance(error, MemoryError):
+        text = "there is not enough memory; close other programs, or use a machine with more"
+    else:
+        text = f"internal error ({type(error).__name__}: {error}); please report it, with what VQAUDIO_DEBUG=1 adds"
+    return " ".join(text.split())
+
+
+def complain(message: str, name: str = "") -> None:
+    """Prints one line on standard error, about the file ``name`` if any."""
+    message = message.removeprefix(f"{name}: ")  # some errors name their file, some do not
+    print(": ".join(part for part in ("vqaudio", name, message) if part), file=sys.stderr)
+
+
+def trace() -> None:
+    """Shows a developer where the error in hand comes from."""
+    if os.environ.get("VQAUDIO_DEBUG") == "1":
+        traceback.print_exc()
+
+
+def is_broken_pipe(error: BaseException | None) -> bool:
+    """Says whether ``error`` comes of a reader of our output that has gone, which is nothing to talk about."""
+    while error is not None:
+        if isinstance(error, BrokenPipeError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def evaluation_lines(result: "Evaluation") -> list[str]:
+    """A table of an evaluation: a score a line, a group a column, the mean and half its 95 % interval."""
+    from vqaudio.evaluation.report import figure_of
+
+    labels = {name: figure_of(name).label for name in result.groups["all"]}
+    width = max(map(len, labels.values()))
+    lines = [" ".join([f"{'':<{width}}", *(f"{group[:20]:>20}" for group in result.groups)])]
+    for name, label in labels.items():
+        cells = [figure_of(name).format_spread(of[name]) if name in of else "–" for of in result.groups.values()]
+        lines.append(" ".join([f"{label:<{width}}", *(f"{cell:>20}" for cell in cells)]))
+    share = f"the largest share {100 * result.largest_code_share:.1f} %, {result.code_entropy_bits:.2f} bits of entropy"
+    return [*lines, f"{result.codes_used} of {result.codebook_size} codes used, {share}"]
+
+
+@dataclass
+class Report:
+    """What one command says: results, progress, and failures that do not keep it from going on."""
+
+    quiet: bool
+    as_json: bool = False
+    standard_output_taken: bool = False  # by a result's bytes
+    failed: bool = False
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def result(self, line: str, facts: dict[str, Any]) -> None:
+        """A result, in words and for programs."""
+        self.entries.append(facts)
+        if not self.as_json and not self.quiet:
+            print(line, file=sys.stderr if self.standard_output_taken else sys.stdout, flush=True)
+
+    def failure(self, name: str, message: str) -> None:
+        """Something wrong with ``name``, in one line."""
+        self.failed = True
+        complain(message, name)
+
+    def damaged(self, name: str, parts: list[str]) -> None:
+        """A failure for each damaged part of ``name``; of very many only the first are told, and how many more."""
+        for part in parts[:_MOST_DAMAGE_LINES]:
+            self.failure(name, part)
+        if len(parts) > _MOST_DAMAGE_LINES:
+            self.failure(name, f"and {len(parts) - _MOST_DAMAGE_LINES} more damaged parts")
+
+    def note(self, message: str) -> None:
+        """Something worth knowing that is no failure."""
+        if not self.quiet:
+            complain(message)
+
+    @contextmanager
+    def guard(self, name: str) -> Iterator[None]:
+        """Makes an error of work on ``name`` a failure, and goes on."""
+        try:
+            yield
+        except Exception as error:
+            if is_broken_pipe(error):
+                raise BrokenPipeError from error
+            trace()
+            message = words_for(error)
+            self.failure(name, message)
+            self.entries.append({"input": name, "error": message.removeprefix(f"{name}: ")})
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Callable[[float], None]]:
+        """A bar, where someone can see it; yields a function that takes the share done."""
+        if not self.shows_bars():
+            yield lambda share: None
+            return
+        from rich.markup import escape
+
+        with progress_bar() as bar:
+            task = bar.add_task(escape(label), total=1.0)
+            yield lambda share: bar.update(task, completed=share)
+
+    def tracked(self, items: Iterable[Any]) -> Iterable[Any]:
+        """The sequence ``items``, with a bar, where someone can see it, as it is gone through."""
+        if not self.shows_bars():
+            return items
+        from rich.progress import track
+
+        return track(items, "working", console=_error_console(), transient=True)
+
+    def shows_bars(self) -> bool:
+        """Says whether someone can see a bar."""
+        return not self.quiet and sys.stderr.isatty()
+
+    def finish(self) -> None:
+        """Prints the JSON document where it was asked for; ends the command with exit code 1 if anything failed."""
+        if self.as_json:
+            print(json.dumps({"files": self.entries}, indent=1))
+        if self.failed:
+            raise typer.Exit(1)
+
+
+def _error_console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def progress_bar() -> "Progress":
+    """A bar on standard error that vanishes when it is done."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=_error_console(), transient=True)
+
+
+class TrainingView:
+    """A :class:`vqaudio.training.loop.Observer`: log lines, and on a terminal a bar for the phase below them."""
+
+    def __init__(self, report: Report, bar: "Progress | None") -> None:
+        self._report, self.progress_bar = report, bar
+        self._task: TaskID | None = None
+        self._phase = ""
+
+    def on_step(self, state: "RunState", phase: "PhaseConfig") -> None:
+        """Moves the bar."""
+        if self.progress_bar is None:
+            return
+        if self._task is None or self._phase != phase.name:
+            if self._task is not None:
+                self.progress_bar.remove_task(self._task)
+            self._phase, self._task = phase.name, self.progress_bar.add_task(phase.name, total=phase.steps)
+        means = {name: total / max(1, state.interval) for name, total in state.totals.items()}
+        figures = [f"step {state.phase_step}/{phase.steps}", f"loss {means.get('loss', math.nan):.3f}"]
+        for unit in ("sample", "dim"):
+            if f"bits_per_{unit}" in means:
+                figures.append(f"{means[f'bits_per_{unit}']:.3f} bits/{unit}")
+        figures.append(f"{state.samples_seen / max(state.seconds, 1e-9):,.0f} samples/s")
+        description = f"{phase.name}: {', '.join(figures)}"
+        self.progress_bar.update(self._task, completed=state.phase_step, description=description)
+
+    def on_log(self, line: dict[str, Any]) -> None:
+        """Prints the line."""
+        if self._report.quiet:
+            return
+        values = {name: value for name, value in line.items() if name not in ("step", "phase", "part")}
+        words = [f"{name} {value:.4g}" if isinstance(value, float) else str(value) for name, value in values.items()]
+        text = f"{line['phase']} {line['step']} {line['part']}: {', '.join(words)}"
+        if self.progress_bar is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self.progress_bar.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,326 @@
+"""One file of the many that a command is given: which result it becomes, and the work from one to the other."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vqaudio.cli.console import Report
+from vqaudio.cli.image_jobs import decode_picture, encode_picture
+from vqaudio.cli.paths import STANDARD, Job, announced_compiling, binary_input, binary_output, is_picture
+from vqaudio.errors import ModelError, SoundError
+
+if TYPE_CHECKING:
+    from vqaudio.bitstream.container import Coder, Header
+    from vqaudio.bitstream.stream import Stream
+    from vqaudio.codecs.image import ImageCodec
+    from vqaudio.codecs.speakers import Voice
+    from vqaudio.codecs.speech import Codec
+    from vqaudio.codecs.transcode import Coded, OpenStream
+    from vqaudio.io.sound import SoundWriter
+
+
+def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
+    """The report of a command with these jobs; ``typer.BadParameter`` where standard output cannot hold it all."""
+    taken = any(job.target == STANDARD for job in jobs)
+    if taken and as_json:
+        raise typer.BadParameter("--json and the result cannot share standard output: give -o FILE")
+    return Report(quiet, as_json, taken)
+
+
+@contextmanager
+def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) -> Iterator["SoundWriter"]:
+    from vqaudio.io.atomic import atomic_path
+    from vqaudio.io.sound import SoundWriter
+
+    if target == STANDARD:
+        with SoundWriter(sys.stdout.buffer, sample_rate_hz, channels) as writer:
+            yield writer
+        return
+    with atomic_path(target, force) as temporary:
+        try:
+            with SoundWriter(temporary, sample_rate_hz, channels) as writer:
+                yield writer
+        except SoundError as error:  # which names the file that it saw
+            raise SoundError(str(error).replace(str(temporary), target)) from error
+
+
+# ----------------------------------------------------------------------------------------------------- doing one job
+
+
+def _figures(coded: "Coded", job: Job, seconds: float) -> dict[str, Any]:
+    """What both directions tell programs of one file."""
+    return {
+        "input": job.name,
+        "output": job.target,
+        "duration_s": coded.duration_s,
+        "bytes": coded.stream_bytes,
+        "bits_per_second": coded.bits_per_second,
+        "times_real_time": coded.duration_s / seconds,
+        "channels": coded.header.channels,
+        "sample_rate_hz": coded.header.sample_rate_hz,
+    }
+
+
+def _line(facts: dict[str, Any]) -> str:
+    rate = "" if facts["bits_per_second"] is None else f", {facts['bits_per_second'] / 1000:.2f} kb/s"
+    sizes = f"{facts['duration_s']:.2f} s, {facts['bytes']} bytes{rate}"
+    target = "standard output" if facts["output"] == STANDARD else facts["output"]
+    return f"{target}: {sizes}, {facts['times_real_time']:.1f} times real time"
+
+
+def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, report: Report) -> dict[str, Any]:
+    """Encodes a sound file, reports it, and returns its figures."""
+    from vqaudio.codecs.transcode import encode_file
+    from vqaudio.io.sound import SoundReader, spool
+
+    started = time.perf_counter()
+    with (
+        spool(sys.stdin.buffer) if job.source == STANDARD else SoundReader(job.source) as sound,
+        binary_output(job.target, force) as file,
+        report.progress(job.name) as progress,
+    ):
+        coded = encode_file(codec, sound, file, coder, progress)
+    facts = _figures(coded, job, time.perf_counter() - started)
+    report.result(_line(facts), facts)
+    return facts
+
+
+def sample_targets(output: str | None, count: int) -> list[str]:
+    """Where ``count`` samples go; ``typer.BadParameter`` where that makes no sense. Makes the folder of several."""
+    if count == 1:
+        return [output or "sample.wav"]
+    folder = Path(output or "samples")
+    if folder.exists() and not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is no folder: with --count -o takes a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return [str(folder / f"sample-{number:0{len(str(count))}d}.wav") for number in range(1, count + 1)]
+
+
+def read_prompt(codec: "Codec", path: str) -> "Stream":
+    """The stream in ``path``, or that of the sound in it; a sound of several channels is mixed to one."""
+    from vqaudio.bitstream.container import MAGIC
+
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(0)
+            return codec.read(file)
+    from vqaudio.codecs.streaming import mixed
+    from vqaudio.io.sound import SoundReader
+
+    with SoundReader(path) as sound:
+        return codec.encode(mixed(sound), sound.sample_rate_hz)
+
+
+def write_sample(
+    codec: "Codec",
+    stream: "Stream",
+    target: str,
+    seed: int,
+    force: bool,
+    voice: "str | Voice | None",
+    report: Report,
+) -> None:
+    """Writes new speech as a sound file or, where ``target`` ends in .vqa, as a stream, and reports it."""
+    rate_hz = codec.config.sample_rate_hz
+    if Path(target).suffix.lower() == ".vqa":
+        with binary_output(target, force) as file:
+            stream.write(file, codec.block_coder(stream.header.coder))
+    else:
+        with _sound_output(target, force, rate_hz, 1) as writer:
+            writer.write(codec.decode(stream, seed, speaker=voice))
+    duration_s = stream.header.shape[0] / rate_hz
+    report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
+
+
+def load_ready(model: str, device: str, report: Report) -> "Codec":
+    """The codec of a model of sounds, its decoder compiled; says so where that takes long."""
+    from vqaudio.codecs.speech import load
+
+    codec = load(model, device)
+    with announced_compiling(report):
+        codec.warm_up()
+    return codec
+
+
+def load_any(model: str, device: str, report: Report) -> "Codec | ImageCodec":
+    """The codec of any model, ready as :func:`load_ready` gives it."""
+    return load_ready(model, device, report) if codes_sounds(model) else _load_images(model, device)
+
+
+def _load_images(model: str, device: str) -> "ImageCodec":
+    from vqaudio.codecs.image import load_images
+
+    return load_images(model, device)
+
+
+def codes_sounds(model: str) -> bool:
+    """Says whether a model is one of sounds; ``ModelError`` where there is none."""
+    from vqaudio.codecs.speech import model_folder
+    from vqaudio.models.checkpoint import read_config
+    from vqaudio.models.config import AudioVQVAEConfig
+
+    return isinstance(read_config(model_folder(model)), AudioVQVAEConfig)
+
+
+class Encoders:
+    """Encodes sounds and pictures: with the model that the user named, or with the bundled one for each."""
+
+    def __init__(self, model: str | None, device: str, coder: str | None, report: Report) -> None:
+        self._device, self._coder, self._report = device, coder, report
+        self._named = model
+        self._sounds: Codec | None = None
+        self._images: ImageCodec | None = None
+        if model is not None:
+            if codes_sounds(model):
+                self._sounds = self._load_sounds(model)
+            else:
+                self._images = self._load_images(model)
+
+    def _load_sounds(self, model: str) -> "Codec":
+        from vqaudio.codecs.speech import load
+
+        codec = load(model, self._device)
+        with announced_compiling(self._report):
+            codec.warm_coder(self._coder_of(codec))
+        return codec
+
+    def _load_images(self, model: str) -> "ImageCodec":
+        codec = _load_images(model, self._device)
+        with announced_compiling(self._report):
+            codec.warm_coder(self._coder_of(codec))
+        return codec
+
+    def _coder_of(self, codec: "Codec | ImageCodec") -> "Coder":
+        from vqaudio.bitstream.container import Coder
+
+        return Coder[self._coder.upper()] if self._coder else codec.default_coder()
+
+    def encode(self, job: Job, force: bool) -> None:
+        """Encodes one input, and reports it.
+
+        Raises:
+            ModelError: the model that the user named codes the other kind of input.
+        """
+        picture = is_picture(job.source)
+        if self._named is not None and (self._images if picture else self._sounds) is None:
+            kinds = ("picture", "sounds", "images") if picture else ("sound", "pictures", "speech")
+            raise ModelError("is a {}, and model {} codes {}; use --model {}".format(kinds[0], self._named, *kinds[1:]))
+        if picture:
+            self._images = self._images or self._load_images("images")
+            encode_picture(self._images, job, self._coder_of(self._images), force, self._report)
+        else:
+            self._sounds = self._sounds or self._load_sounds("speech")
+            encode_one(self._sounds, job, self._coder_of(self._sounds), force, self._report)
+
+
+class Codecs:
+    """Finds the codec of a stream: the one that the user named, or the bundled one that made it."""
+
+    def __init__(self, model: str | None, device: str, report: Report) -> None:
+        self._device, self._report = device, report
+        self._named = load_any(model, device, report) if model else None
+        self._bundled: dict[bytes, Codec | ImageCodec] = {}
+
+    def of(self, header: "Header") -> "Codec | ImageCodec":
+        """The codec for a stream with this header; ``ModelError`` where there is none."""
+        from vqaudio.codecs.speech import find_bundled
+
+        if self._named is not None:
+            return self._named
+        if header.model_sha256 not in self._bundled:
+            name = find_bundled(header.model_sha256)
+            if name is None:
+                made_with = header.model_sha256.hex()[:12]
+                raise ModelError(f"was made with model {made_with}, which is not bundled; give its folder with --model")
+            self._bundled[header.model_sha256] = load_any(name, self._device, self._report)
+        return self._bundled[header.model_sha256]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How the user wants streams decoded.
+
+    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz; ``voice_of`` says who
+    speaks for a codec. What is not valid raises ``typer.BadParameter``.
+    """
+
+    seed: int = 0
+    temperature: float | None = None
+    rate: str = "original"
+    exact: bool = False
+    force: bool = False
+    voice_of: "Callable[[Codec], str | Voice | None]" = lambda codec: None
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise typer.BadParameter(f"temperature {self.temperature} is not valid: give a number above 0")
+        number = self.rate.isascii() and self.rate.isdigit() and 1000 <= int(self.rate) <= 768000
+        if self.rate not in ("original", "codec") and not number:
+            raise typer.BadParameter(f"{self.rate!r} is no rate: give codec, original, or 1000 to 768000 (Hz)")
+
+    def sample_rate_hz(self, codec: "Codec") -> int | None:
+        """That of the results; None is the original's."""
+        if self.rate == "original":
+            return None
+        return codec.config.sample_rate_hz if self.rate == "codec" else int(self.rate)
+
+
+def decode_one(
+    codec_of: "Callable[[Header], Codec | ImageCodec]", job: Job, wishes: Wishes, report: Report
+) -> dict[str, Any]:
+    """Decodes a stream of either kind, reports it and its damage, and returns its figures."""
+    from vqaudio.codecs.speech import Codec
+    from vqaudio.codecs.transcode import OpenStream
+
+    with binary_input(job.source) as file:
+        stream = OpenStream(file)
+        codec = codec_of(stream.reader.header)
+        if not isinstance(codec, Codec):
+            return decode_picture(codec, stream, job, wishes.force, report)
+        return decode_open(codec, stream, job, wishes, wishes.voice_of(codec), report)
+
+
+def decode_open(
+    codec: "Codec", stream: "OpenStream", job: Job, wishes: Wishes, voice: "str | Voice | None", report: Report
+) -> dict[str, Any]:
+    """As :func:`decode_one`, of a sound's stream that is open, in ``voice``."""
+    from vqaudio.codecs.transcode import decode_file
+
+    rate_hz = wishes.sample_rate_hz(codec)
+    started = time.perf_counter()
+    with report.progress(job.name) as progress:
+        coded = decode_file(
+            codec,
+            stream,
+            lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
+            wishes.seed,
+            wishes.temperature,
+            rate_hz,
+            wishes.exact,
+            voice,
+            progress,
+        )
+    seconds = time.perf_counter() - started
+    facts = _figures(coded, job, seconds) | {"damage": damage_facts(coded), "clipped_samples": coded.clipped}
+    report.result(_line(facts), facts)
+    report_damage(coded, job.name, report)
+    return facts
+
+
+def damage_facts(coded: "Coded") -> list[dict[str, Any]]:
+    """Stretches of lost sound, for programs; channels count from 1."""
+    rate_hz = coded.header.sample_rate_hz
+    stretches = [(damage.channel + 1, damage.samples(coded.header)) for damage in coded.damage]
+    return [{"channel": c, "first_s": lost.start / rate_hz, "end_s": lost.stop / rate_hz} for c, lost in stretches]
+
+
+def report_damage(coded: "Coded", name: str, report: Report) -> None:
+    """Makes each damaged part of the stream ``name`` a failure."""
+    report.damaged(name, coded.damage_lines())

@@ -1,0 +1,144 @@
+"""Where the inputs of a command come from, what they are, and where its results go."""
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import typer
+
+from vqaudio.cli.console import Report
+
+STANDARD = "-"  # standard input or output
+_SLOW_S = 3.0  # a warm-up that takes longer is compiling
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its result goes; either may be :data:`STANDARD`."""
+
+    source: str
+    target: str
+
+    @property
+    def name(self) -> str:
+        """The input, as messages call it."""
+        return "standard input" if self.source == STANDARD else self.source
+
+
+def plan(inputs: list[str], output: str | None, suffix_of: Callable[[str], str]) -> list[Job]:
+    """Which result goes where, with the suffix that fits its input.
+
+    Raises:
+        typer.BadParameter: that is not clear or makes no sense.
+    """
+    if inputs.count(STANDARD) > 1:
+        raise typer.BadParameter("standard input (-) can be read only once")
+    if len(inputs) > 1 and output is not None:
+        if output == STANDARD:
+            raise typer.BadParameter("several inputs do not fit into standard output: give a folder with -o")
+        if os.path.exists(output) and not os.path.isdir(output):
+            raise typer.BadParameter(f"{output} is no folder: with several inputs -o takes a folder")
+        output = os.path.join(output, "")
+    jobs = [Job(source, _target(source, output, suffix_of)) for source in inputs]
+    check_targets(jobs)
+    return jobs
+
+
+def _target(source: str, output: str | None, suffix_of: Callable[[str], str]) -> str:
+    if source != STANDARD and not Path(source).name:
+        raise typer.BadParameter(f"{source!r} names no file")
+    if output is None:
+        return STANDARD if source == STANDARD else str(Path(source).with_name(Path(source).stem + suffix_of(source)))
+    if output == STANDARD or not (output.endswith(os.sep) or os.path.isdir(output)):
+        return output
+    return os.path.join(output, ("stdin" if source == STANDARD else Path(source).stem) + suffix_of(source))
+
+
+def check_targets(jobs: list[Job]) -> None:
+    """Raises ``typer.BadParameter`` where a result would overwrite another one or an input, or fill a terminal."""
+    sources: dict[str, str] = {}
+    for job in jobs:
+        if job.target == STANDARD:
+            if sys.stdout.isatty():
+                raise typer.BadParameter("a terminal cannot show the result: redirect standard output, or give -o FILE")
+            continue
+        place = os.path.realpath(job.target)
+        if place in sources:
+            raise typer.BadParameter(f"{sources[place]} and {job.source} would both become {job.target}")
+        sources[place] = job.source
+        if job.source != STANDARD and os.path.realpath(job.source) == place:
+            raise typer.BadParameter(f"{job.source} would be overwritten by its own result: give -o")
+
+
+def make_folders(jobs: list[Job], output: str | None) -> None:
+    """Makes the folder that the user named for the results; no other."""
+    if output not in (None, STANDARD) and (len(jobs) > 1 or output.endswith(os.sep)):
+        os.makedirs(output, exist_ok=True)
+
+
+# ---------------------------------------------------------------------------------------------- inputs and outputs
+
+
+@contextmanager
+def binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
+    """Gives the open file ``target``, which appears whole or not at all, or standard output."""
+    from vqaudio.io.atomic import atomic_write
+
+    if target == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with atomic_write(target, force) as file:
+        yield file
+
+
+def binary_input(source: str) -> Any:
+    """A context manager that gives the open binary file."""
+    return nullcontext(sys.stdin.buffer) if source == STANDARD else open(source, "rb")
+
+
+def first_bytes(source: str, count: int) -> bytes:
+    """What the input begins with, if it can be read; standard input is none the shorter."""
+    if source == STANDARD:
+        if isinstance(sys.stdin.buffer, io.BufferedReader):
+            return sys.stdin.buffer.peek(count)[:count]
+        head = sys.stdin.buffer.read(count)
+        sys.stdin.buffer.seek(-len(head), os.SEEK_CUR)
+        return head
+    try:
+        with open(source, "rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""  # whoever opens it in earnest says why
+
+
+def is_picture(source: str) -> bool:
+    """Says whether an input is a picture, by how it begins or, where that tells nothing, by its name."""
+    from vqaudio.io.image import HEAD_BYTES, looks_like_picture
+
+    return looks_like_picture(first_bytes(source, HEAD_BYTES), source)
+
+
+def decoded_suffix(source: str) -> str:
+    """What the decoded form of a stream is called: that of a picture, or else that of a sound."""
+    from vqaudio.bitstream.container import HEAD_BYTES, Modality, modality_of
+
+    return ".png" if modality_of(first_bytes(source, HEAD_BYTES)) is Modality.IMAGE else ".wav"
+
+
+@contextmanager
+def announced_compiling(report: Report) -> Iterator[None]:
+    """Says so where the kernels that are warmed up in the block have to be compiled, which takes long."""
+    message = "compiling for this machine; the next start finds it ready"
+    notice = threading.Timer(_SLOW_S, report.note, [message])
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()

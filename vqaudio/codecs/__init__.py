@@ -1,0 +1,1 @@
+"""Models that code: encode, decode, sample, stream."""

@@ -1,0 +1,106 @@
+"""Who is to speak, as the command line names them, and the work of ``vqaudio convert``."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from vqaudio.cli.console import Report
+from vqaudio.cli.jobs import Wishes, decode_open
+from vqaudio.cli.paths import STANDARD, Job, check_targets, plan
+from vqaudio.errors import SoundError
+
+if TYPE_CHECKING:
+    from vqaudio.codecs.speakers import Voice
+    from vqaudio.codecs.speech import Codec
+
+
+class Voices:
+    """Voices by a speaker's name or by a sound file, from which a voice takes a while to learn: each is learnt once."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._learnt: dict[tuple[str, bytes], Voice] = {}
+
+    def of(self, codec: "Codec", speaker: str | None) -> "str | Voice | None":
+        """What ``codec`` is to be told: the name itself where it is one, or no file, else the voice in the file.
+
+        Raises:
+            ModelError: the model knows no speakers.
+            SoundError: the file cannot be read, or is too short to learn a voice from.
+        """
+        if speaker is None or speaker in codec.config.speakers or not os.path.isfile(speaker):
+            return speaker
+        key = (os.path.realpath(speaker), codec.fingerprint)
+        if key not in self._learnt:
+            self._report.note(f"learning the voice in {speaker}")
+            self._learnt[key] = self._learn(codec, speaker)
+        return self._learnt[key]
+
+    @staticmethod
+    def _learn(codec: "Codec", path: str) -> "Voice":
+        from vqaudio.codecs.streaming import mixed
+        from vqaudio.io.sound import SoundReader
+
+        with SoundReader(path) as sound:
+            try:
+                return codec.voice_of(mixed(sound), sound.sample_rate_hz)
+            except SoundError as error:
+                raise SoundError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One input, and for each speaker (a name or a sound file) where the result goes."""
+
+    source: str
+    targets: tuple[tuple[str, str], ...]
+
+
+def plan_conversions(inputs: list[str], speakers: list[str], output: str | None) -> list[Conversion]:
+    """Which result goes where; raises ``typer.BadParameter`` where that is not clear.
+
+    With one input and one speaker ``output`` may be a file; else it is a folder. A result that it does not name is
+    called as its input and its speaker, beside the input or in the folder.
+    """
+    speakers = list(dict.fromkeys(speakers))
+    several = len(speakers) > 1
+    if several and (output == STANDARD or (output is None and STANDARD in inputs)):
+        raise typer.BadParameter("several speakers do not fit into standard output: give a folder with -o")
+    folder = os.path.join(output, "") if several and output is not None else output
+    jobs = {speaker: plan(inputs, folder, _ending(speaker)) for speaker in speakers}
+    check_targets([job for row in jobs.values() for job in row])
+    return [
+        Conversion(source, tuple((speaker, row[place].target) for speaker, row in jobs.items()))
+        for place, source in enumerate(inputs)
+    ]
+
+
+def _ending(speaker: str) -> Callable[[str], str]:
+    ending = f"-{Path(speaker).stem}.wav"
+    return lambda source: ending
+
+
+def convert_one(codec: "Codec", conversion: Conversion, wishes: Wishes, voices: Voices, report: Report) -> None:
+    """Encodes a sound once and speaks it with each voice; a result that fails does not keep the others from being made.
+
+    The tokens go through a temporary file, so that memory does not grow with the length.
+    """
+    from vqaudio.bitstream.container import Coder
+    from vqaudio.codecs.transcode import OpenStream, encode_file
+    from vqaudio.io.sound import SoundReader, spool
+
+    name = Job(conversion.source, "").name
+    with tempfile.TemporaryFile() as tokens:
+        with spool(sys.stdin.buffer) if conversion.source == STANDARD else SoundReader(conversion.source) as sound:
+            encode_file(codec, sound, tokens, Coder.PACKED)
+        for speaker, target in conversion.targets:
+            with report.guard(target if len(conversion.targets) > 1 else name):
+                tokens.seek(0)
+                job, voice = Job(conversion.source, target), voices.of(codec, speaker)
+                decode_open(codec, OpenStream(tokens), job, wishes, voice, report)

@@ -1,0 +1,107 @@
+"""New speech: tokens drawn from the prior one after another (VQ-VAE, section 3.3), as streams like any other."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs.sampler import Sampler
+from vqaudio.codecs.speech import Codec
+from vqaudio.errors import ConfigError, ModelError
+
+_CHUNK_TOKENS = 128  # drawn between two reports of progress
+PROMPT_TOKENS = 4096  # of a prompt's end, which the prior hears; its memory is shorter
+
+
+def generate(
+    codec: Codec,
+    seconds: float,
+    count: int = 1,
+    seed: int = 0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    prompt: Stream | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> list[Stream]:
+    """Draws ``count`` streams of ``seconds`` of new sound.
+
+    Args:
+        codec: of a model with a prior.
+        seconds: above 0, of new sound.
+        count: 1 or more; each stream is another draw.
+        seed: 0 to 2**63 - 1. The same seed draws the same tokens.
+        temperature: above 0; 1 draws from the prior itself, less keeps to what is likely.
+        top_p: above 0 to 1; draws only from the likeliest tokens that together have this share.
+        prompt: a stream of one channel, made by this model; its tokens come first, and the new ones go on from there.
+        progress: is told the share that is done, 0 to 1.
+
+    Raises:
+        ModelError: the model has no prior, or the prior needs a speaker; or another model made the prompt.
+        ConfigError: a number is out of range, or the prompt has several channels.
+    """
+    _check(codec, seconds, count, seed, temperature, top_p)
+    spoken = _prompt_codes(codec, prompt)
+    vectors = max(1, round(seconds * codec.config.sample_rate_hz / codec.config.encoder.hop_length))
+    tokens = vectors * codec.model.stages
+    drawn = _draw(codec, tokens, count, seed, temperature, top_p, spoken, progress)
+    level = prompt.header.levels[0] if prompt else 1.0
+    return [codec.stream_of(np.concatenate([spoken, codes])[None], level) for codes in drawn]
+
+
+def _check(codec: Codec, seconds: float, count: int, seed: int, temperature: float, top_p: float) -> None:
+    if codec.model.prior is None:
+        raise ModelError("the model has no prior, so it cannot speak by itself; give one that has")
+    if codec.model.prior.speakers is not None:
+        raise ModelError("the model's prior needs to be told who speaks, which cannot be chosen yet")
+    bounds = {
+        "seconds": (seconds, 0 < seconds <= 3600, "above 0 up to 3600"),
+        "count": (count, 1 <= count <= 1024, "1 to 1024"),
+        "seed": (seed, 0 <= seed < 2**63, f"0 to {2**63 - 1}"),
+        "temperature": (temperature, 0 < temperature < np.inf, "a number above 0"),
+        "top_p": (top_p, 0 < top_p <= 1, "above 0 up to 1"),
+    }
+    for name, (value, valid, allowed) in bounds.items():
+        if not valid:
+            raise ConfigError(f"{name} = {value} is not valid: give {allowed}")
+
+
+def _prompt_codes(codec: Codec, prompt: Stream | None) -> npt.NDArray[np.int32]:
+    if prompt is None:
+        return np.zeros(0, np.int32)
+    codec.check(prompt.header)
+    if prompt.header.channels != 1:
+        raise ConfigError(f"the prompt has {prompt.header.channels} channels: give one of a single channel")
+    return prompt.codes[0]
+
+
+def _draw(
+    codec: Codec,
+    tokens: int,
+    count: int,
+    seed: int,
+    temperature: float,
+    top_p: float,
+    spoken: npt.NDArray[np.int32],
+    progress: Callable[[float], None],
+) -> npt.NDArray[np.int32]:
+    """New tokens ``[count, tokens]``."""
+    assert codec.model.prior is not None
+    wavenet = codec.model.prior.wavenet
+
+    def marks(first: int, size: int) -> npt.NDArray[np.int64] | None:
+        kinds = wavenet.config.marks
+        return np.tile((first + np.arange(size)) % kinds, (count, 1)) if kinds else None
+
+    streams = Sampler(wavenet, wavenet.config.levels, temperature, top_p).streams(count)
+    heard = spoken[-PROMPT_TOKENS:].astype(np.int64)
+    streams.follow(np.zeros((count, len(heard), 0), np.float32), np.tile(heard, (count, 1)), marks(0, len(heard)))
+    generators = [np.random.default_rng([seed, index]) for index in range(count)]
+    parts = []
+    for first in range(0, tokens, _CHUNK_TOKENS):
+        size = min(_CHUNK_TOKENS, tokens - first)
+        uniforms = np.stack([generator.random(size) for generator in generators])
+        signs = marks(len(heard) + first, size)
+        parts.append(streams.push(np.zeros((count, size, 0), np.float32), uniforms, signs))
+        progress((first + size) / tokens)
+    return np.concatenate(parts, axis=1).astype(np.int32)

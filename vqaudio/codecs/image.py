@@ -1,0 +1,295 @@
+"""The codec for pictures: a model with the container around it, as codec.py is for sounds.
+
+A picture is cut into tiles, padded right and below; each is coded by itself. A stream's grid is ``(tiles, cells, codes
+a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that damage costs those alone.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from weakref import WeakSet
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqaudio.bitstream.container import Coder, Header, Modality, StreamReader
+from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
+from vqaudio.bitstream.stream import Damage, Stream, add_coder_finder
+from vqaudio.codecs.image_sampler import grid_frequency_model
+from vqaudio.codecs.speech import choose_device, find_bundled, model_folder
+from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
+from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, tile_grid, to_tiles
+from vqaudio.models import checkpoint
+from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
+from vqaudio.models.image_vqvae import ImageVQVAE
+from vqaudio.models.logistic_mixture import mean_levels
+
+_BLOCK_TOKENS = 4096  # about: some kilobytes a block, of which its frame takes 12 bytes
+_BATCH_TILES = 64  # coded at once
+DAMAGED_LEVEL = 128  # grey
+
+Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
+
+
+def _ignore(share: float) -> None:
+    pass
+
+
+class ImageCodec:
+    """A model that codes pictures. ``fingerprint`` (32 bytes) names it in the streams that it makes."""
+
+    def __init__(self, model: ImageVQVAE, fingerprint: bytes) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.fingerprint = fingerprint
+        self._prior_coder: PriorCoder | None = None
+
+    @property
+    def config(self) -> ImageVQVAEConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def default_coder(self) -> Coder:
+        """How this model's streams are smallest: by its prior where it has one that needs not be told a class."""
+        return Coder.PACKED if self.model.prior is None or self.config.classes else Coder.PRIOR
+
+    def block_coder(self, coder: Coder) -> BlockCoder:
+        """What turns codes into bytes and back; for one thread at a time.
+
+        Raises:
+            ConfigError: the model has no prior to code with, or one that must be told a class.
+        """
+        if coder is Coder.PACKED:
+            return PackedCoder(self.config.quantizer.codebook_size)
+        if self._prior_coder is None:
+            if self.model.prior is None:
+                raise ConfigError("the model has no prior to code with: use the packed coder")
+            if self.config.classes:
+                raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
+            self._prior_coder = PriorCoder(grid_frequency_model(self.model.prior, *self.config.grid[:2]))
+        return self._prior_coder
+
+    def warm_coder(self, coder: Coder) -> None:
+        """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
+        block_coder = self.block_coder(coder)
+        block_coder.decode(block_coder.encode(np.zeros(2, np.int32)), 2)
+
+    # ------------------------------------------------------------------------------------------------ whole pictures
+
+    def encode(self, picture: npt.ArrayLike, coder: Coder | None = None, progress: Progress = _ignore) -> Stream:
+        """Codes a picture.
+
+        Args:
+            picture: uint8 ``[height, width, 3]``, levels of red, green and blue, or ``[height, width]``, of grey.
+            coder: how the codes will be written; :meth:`default_coder` where left out.
+            progress: is told the share that is done.
+
+        Raises:
+            PictureError: the array has another shape or other numbers, is empty, or has more than 2**26 pixels.
+            ConfigError: the model has no prior to code with.
+        """
+        levels = _as_picture(picture)
+        tiles = to_tiles(levels, self.config.tile)
+        header = self._header(levels.shape[0], levels.shape[1], coder)
+        codes = np.empty((len(tiles), *self.config.grid), np.int32)
+        for part in _batches(len(tiles)):
+            codes[part] = self._encode(tiles[part])
+            progress(part.stop / len(tiles))
+        return Stream(header, codes.reshape(1, *header.grid))
+
+    @torch.no_grad()
+    def _encode(self, tiles: Picture) -> Codes:
+        device = next(self.model.parameters()).device
+        return self.model.encode(torch.from_numpy(tiles).to(device)).cpu().numpy().astype(np.int32)
+
+    def decode(self, stream: Stream, progress: Progress = _ignore) -> Picture:
+        """The picture of a stream, uint8 ``[height, width, 3]``: what is expected of its codes; lost tiles are grey.
+
+        Raises:
+            ModelError: another model made the stream.
+            ContainerError: it is no picture's, or its header contradicts itself.
+        """
+        self.check(stream.header)
+        height, width = stream.header.shape
+        codes = stream.codes.reshape(-1, *self.config.grid)
+        tiles = np.empty((len(codes), 3, self.config.tile, self.config.tile), np.uint8)
+        for part in _batches(len(tiles)):
+            tiles[part] = self._decode(codes[part])
+            progress(part.stop / len(tiles))
+        for damage in stream.damage:
+            tiles[self.lost_tiles(damage)] = DAMAGED_LEVEL
+        return from_tiles(tiles, height, width)
+
+    @torch.no_grad()
+    def _decode(self, codes: Codes) -> Picture:
+        device = next(self.model.parameters()).device
+        parameters = self.model.parameters_of(torch.from_numpy(codes.astype(np.int64)).to(device))
+        return mean_levels(parameters).cpu().numpy()
+
+    def lost_tiles(self, damage: Damage) -> slice:
+        """The numbers of the tiles, row by row, that ``damage`` costs."""
+        size = self.config.tile_tokens
+        return slice(damage.first_token // size, damage.last_token // size + 1)
+
+    # ------------------------------------------------------------------------------------------------------- streams
+
+    def read(self, file: BinaryIO) -> Stream:
+        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.bitstream.stream.Stream.read`.
+
+        Raises:
+            ModelError: another model made the stream.
+            ContainerError: the file is no stream, or its header is refused.
+        """
+        return self.read_from(StreamReader(file))
+
+    def read_from(self, reader: StreamReader) -> Stream:
+        """As :meth:`read`, of a stream whose header has been read."""
+        self.check(reader.header)  # which bounds the memory that the codes take
+        return Stream.read_from(reader, self.block_coder(reader.header.coder))
+
+    def stream_of(self, codes: Codes, rows: int) -> Stream:
+        """The stream of tiles ``codes[tiles, rows, columns, latents]`` that no picture was encoded to.
+
+        The tiles lie in so many ``rows``, which must divide their number.
+        """
+        assert len(codes) % rows == 0
+        header = self._header(rows * self.config.tile, len(codes) // rows * self.config.tile, None)
+        return Stream(header, codes.reshape(1, *header.grid))
+
+    def _header(self, height: int, width: int, coder: Coder | None) -> Header:
+        coder = self.default_coder() if coder is None else coder
+        if coder is Coder.PRIOR:
+            self.block_coder(coder)  # refuses a model that has no prior to code with
+        return Header(
+            model_sha256=self.fingerprint,
+            modality=Modality.IMAGE,
+            coder=coder,
+            grid=self._grid(height, width),
+            shape=(height, width),
+            sample_rate_hz=0,
+            channels=1,
+            codebook_size=self.config.quantizer.codebook_size,
+            tokens_per_block=self.config.tile_tokens * max(1, _BLOCK_TOKENS // self.config.tile_tokens),
+            levels=(1.0,),
+        )
+
+    def _grid(self, height: int, width: int) -> tuple[int, int, int]:
+        rows, columns = tile_grid(height, width, self.config.tile)
+        return rows * columns, self.config.tile_tokens // self.config.latents, self.config.latents
+
+    def check(self, header: Header) -> None:
+        """Refuses a stream that this codec cannot decode; the errors are those of :meth:`decode`."""
+        if header.model_sha256 != self.fingerprint:
+            theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
+            raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
+        if header.modality is not Modality.IMAGE:
+            raise ContainerError("the stream is that of a sound; give one of a picture")
+        if header.coder is Coder.PRIOR and (self.model.prior is None or self.config.classes):
+            raise ContainerError("the stream is coded under a prior that its model does not have; get an intact copy")
+        height, width = header.shape
+        if height * width > MAX_PIXELS:
+            raise ContainerError(f"the stream is of {width} x {height} pixels, more than {MAX_PIXELS}; cut it up")
+        expected = (self._grid(height, width), self.config.quantizer.codebook_size, 1, 0)
+        found = (header.grid, header.codebook_size, header.channels, header.tokens_per_block % self.config.tile_tokens)
+        if found != expected:
+            raise ContainerError("the header's numbers contradict each other; get an intact copy of the stream")
+
+
+def _batches(count: int) -> Iterator[slice]:
+    return (slice(first, min(first + _BATCH_TILES, count)) for first in range(0, count, _BATCH_TILES))
+
+
+def _as_picture(picture: npt.ArrayLike) -> Picture:
+    levels = np.asarray(picture)
+    if levels.ndim == 2:
+        levels = np.repeat(levels[:, :, None], 3, axis=2)
+    if levels.dtype != np.uint8 or levels.ndim != 3 or levels.shape[2] != 3:
+        raise PictureError(
+            f"a picture of {levels.dtype} {levels.shape} is not supported: give uint8 [height, width, 3]"
+        )
+    if not 0 < levels.shape[0] * levels.shape[1] <= MAX_PIXELS:
+        raise PictureError(
+            f"a picture of {levels.shape[1]} x {levels.shape[0]} is not supported: give 1 to {MAX_PIXELS} pixels"
+        )
+    return levels
+
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+def load_images(model: str | Path = "images", device: str = "auto") -> ImageCodec:
+    """The codec of a bundled model of pictures, by name, or of such a model's folder.
+
+    Raises:
+        ModelError: there is no such model, it is damaged, or it is no codec for pictures.
+        ConfigError: there is no such device.
+    """
+    folder = model_folder(model)
+    loaded = checkpoint.load_model(folder)
+    if not isinstance(loaded, ImageVQVAE):
+        raise ModelError(f"{model}: is no codec for pictures; give one of kind {ImageVQVAEConfig.kind}")
+    codec = ImageCodec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
+    _loaded.add(codec)
+    return codec
+
+
+def find_picture_coder(header: Header) -> BlockCoder | None:
+    """The coder of a picture's stream whose model nobody named: of a codec in use, or of a bundled model, or None."""
+    if header.modality is not Modality.IMAGE:
+        return None
+    if header.coder is Coder.PACKED:
+        return PackedCoder(header.codebook_size)
+    codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
+    if codec is None and (name := find_bundled(header.model_sha256)):
+        codec = load_images(name, "cpu")
+    if codec is None:
+        return None
+    codec.check(header)
+    return codec.block_coder(header.coder)
+
+
+_loaded: "WeakSet[ImageCodec]" = WeakSet()
+add_coder_finder(find_picture_coder)
+
+
+@dataclass(frozen=True)
+class ImageModelFacts:
+    """A folder with a model of pictures at a glance; a comparison's model without codes has None for theirs."""
+
+    name: str
+    kind: str
+    tile: int
+    tokens_per_tile: int | None
+    bits_per_token: int | None
+    bits_per_pixel: float | None
+    codebook_size: int | None
+    prior: bool
+    parameters: int
+    size_bytes: int
+    sha256: str
+    classes: tuple[str, ...]
+    training: dict[str, Any]
+
+
+def image_model_facts(folder: Path, config: ImageVQVAEConfig | ImageVAEConfig) -> ImageModelFacts:
+    """What is known of the model of pictures in ``folder``, whose configuration is ``config``."""
+    with torch.device("meta"):
+        model = checkpoint.build(config)
+    codes = config if isinstance(config, ImageVQVAEConfig) else None
+    bits = bits_per_code(codes.quantizer.codebook_size) if codes else 0
+    return ImageModelFacts(
+        name=folder.absolute().name,
+        kind=config.kind,
+        tile=config.tile,
+        tokens_per_tile=codes.tile_tokens if codes else None,
+        bits_per_token=bits or None,
+        bits_per_pixel=codes.tile_tokens * bits / codes.tile**2 if codes else None,
+        codebook_size=codes.quantizer.codebook_size if codes else None,
+        prior=codes is not None and codes.prior is not None,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
+        sha256=checkpoint.fingerprint(folder).hex(),
+        classes=codes.classes if codes else (),
+        training=checkpoint.read_document(folder).get("training", {}),
+    )

@@ -1,0 +1,39 @@
+"""The door to all models, whatever they code: :func:`load` gives a codec for sounds or one for pictures."""
+
+from pathlib import Path
+
+from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs.image import ImageCodec, ImageModelFacts, image_model_facts, load_images
+from vqaudio.codecs.speech import Codec, ModelFacts, model_facts, model_folder
+from vqaudio.codecs.speech import load as load_sounds
+from vqaudio.models import checkpoint
+from vqaudio.models.config import AudioVQVAEConfig
+
+__all__ = ["Codec", "ImageCodec", "Stream", "facts_of", "load"]
+
+
+def load(model: str | Path = "speech", device: str = "auto") -> Codec | ImageCodec:
+    """The codec of a bundled model, by name, or of a model's folder: a :class:`Codec` or an :class:`ImageCodec`.
+
+    Args:
+        model: a name out of :func:`vqaudio.codecs.speech.bundled`, or a model's folder.
+        device: where the convolutions run: "auto", "cpu" or "cuda".
+
+    Raises:
+        ModelError: there is no such model, it is damaged, or it codes nothing.
+        ConfigError: there is no such device.
+    """
+    folder = model_folder(model)
+    if isinstance(checkpoint.read_config(folder), AudioVQVAEConfig):
+        return load_sounds(model, device)
+    return load_images(model, device)
+
+
+def facts_of(folder: Path) -> ModelFacts | ImageModelFacts:
+    """What is known of the model in ``folder``; the weights are not loaded.
+
+    Raises:
+        ModelError: it is no model, or a damaged one.
+    """
+    config = checkpoint.read_config(folder)
+    return model_facts(folder) if isinstance(config, AudioVQVAEConfig) else image_model_facts(folder, config)

@@ -1,0 +1,279 @@
+"""From a torch WaveNet to a sampling kernel: exports the weights, picks the kernel, feeds it blocks.
+
+Samplers are never methods of a module: the same export serves the decoder and the prior, and every kernel draws by the
+same rule from uniform numbers made outside, so that a seed means the same thing to each.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqaudio.bitstream.entropy import FrequencyModel
+from vqaudio.codecs.vocoder import Restorer, score
+from vqaudio.dsp import audio
+from vqaudio.errors import ModelError
+from vqaudio.models.prior import WaveNetPrior
+from vqaudio.models.speech_vqvae import AudioVQVAE
+from vqaudio.models.wavenet import GatedLayer, WaveNet
+
+if TYPE_CHECKING:
+    from vqaudio.kernels.int16_weights import Network
+    from vqaudio.kernels.wavenet_reference import Draw, Weights
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+class Kernel(Protocol):
+    """One stream of a kernel; see :class:`vqaudio.kernels.wavenet_reference.Kernel`."""
+
+    def generate(
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: npt.NDArray[np.float64],
+        rule: "Draw",
+        marks: Integers | None = None,
+    ) -> Integers:
+        """Draws symbols."""
+
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
+        """Logits along given symbols."""
+
+
+def _array(tensor: torch.Tensor) -> Floats:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+
+
+def export(wavenet: WaveNet) -> "Weights":
+    """The kernel's arrays of ``wavenet``."""
+    from vqaudio.kernels.wavenet_reference import Weights
+
+    layers = [layer for layer in wavenet.layers if isinstance(layer, GatedLayer)]
+    residual = wavenet.config.residual
+    taps = np.stack([_array(layer.taps.weight.T) for layer in layers])
+    return Weights(
+        embedding=_array(wavenet.embedding.weight),
+        marks=np.zeros((1, residual), np.float32) if wavenet.marks is None else _array(wavenet.marks.weight),
+        past=np.ascontiguousarray(taps[:, :residual]),
+        now=np.ascontiguousarray(taps[:, residual:]),
+        out=np.stack([_array(layer.out.weight.T) for layer in layers]),
+        out_bias=np.stack([_array(layer.out.bias) for layer in layers]),
+        hidden=_array(wavenet.hidden.weight.T),
+        hidden_bias=_array(wavenet.hidden.bias),
+        logits=_array(wavenet.logits.weight.T),
+        logits_bias=_array(wavenet.logits.bias),
+        dilations=np.array(wavenet.config.dilations, np.int64),
+    )
+
+
+class Conditioner:
+    """Projects a WaveNet's features to what its layers add, once a frame rather than once a step."""
+
+    def __init__(self, wavenet: WaveNet) -> None:
+        layers = [layer for layer in wavenet.layers if isinstance(layer, GatedLayer)]
+        self._bias = np.stack([_array(layer.taps.bias) for layer in layers])
+        self._projection = None if wavenet.condition is None else _array(wavenet.condition.weight.T)
+
+    def __call__(self, features: Floats) -> Floats:
+        """``features[frames, F]`` to conditions ``[frames, L, 2R]``."""
+        if self._projection is None:
+            return np.broadcast_to(self._bias, (len(features), *self._bias.shape)).copy()
+        conditions: Floats = (features @ self._projection).reshape(len(features), *self._bias.shape) + self._bias
+        return conditions
+
+    def side_by_side(self, features: Floats) -> Floats:
+        """``features[streams, frames, F]`` to conditions ``[frames, L, 2R, streams]``."""
+        streams, frames = features.shape[:2]
+        held = np.empty((frames, *self._bias.shape, streams), np.float32)
+        held[:] = self._bias[..., None]
+        if self._projection is not None:
+            flat = held.reshape(frames, -1, streams)
+            for frame, added in enumerate(features.transpose(1, 2, 0)):
+                flat[frame] += self._projection.T @ added
+        return held
+
+
+class SymbolStream:
+    """One stream of symbols from a WaveNet. Its state lives across calls and does not grow with their number."""
+
+    def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
+        self._sampler, self._kernel = sampler, kernel
+
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], marks: Integers | None = None) -> Integers:
+        """Draws the next symbols ``[frames * hop_length]``, one of ``uniforms`` (0 to below 1) each.
+
+        ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning. ``marks`` has one for each
+        symbol, where the WaveNet has marks.
+        """
+        hop = self._sampler.hop_length
+        assert len(uniforms) == len(features) * hop
+        rule = self._sampler.rule
+        return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, rule, marks)
+
+
+_COMPANY = 7  # streams from which on the kernel for many is the faster one, a register of it empty or not
+
+
+class _EachAlone:
+    """The kernel for many streams, where they are few: each goes by itself."""
+
+    def __init__(self, kernels: list[Kernel]) -> None:
+        self._kernels = kernels
+
+    def generate(
+        self,
+        conditions: Floats,
+        hop_length: int,
+        uniforms: npt.NDArray[np.float64],
+        rule: "Draw",
+        marks: Integers | None = None,
+    ) -> Integers:
+        """``conditions[frames, L, 2R, streams]``, ``uniforms[T, streams]``, marks alike, to symbols of their shape."""
+        drawn = [
+            kernel.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule, _own(marks, n))
+            for n, kernel in enumerate(self._kernels)
+        ]
+        return np.stack(drawn, axis=-1)
+
+    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
+        """``marks`` and ``symbols[T, streams]`` to logits ``[T, K, streams]``."""
+        logits = [
+            kernel.score(conditions[..., n], hop_length, symbols[:, n].copy(), _own(marks, n))
+            for n, kernel in enumerate(self._kernels)
+        ]
+        return np.stack(logits, axis=-1)
+
+
+def _own(marks: Integers | None, stream: int) -> Integers | None:
+    return None if marks is None else marks[:, stream].copy()
+
+
+def _turned(marks: Integers | None, steps: slice) -> Integers | None:
+    return None if marks is None else np.ascontiguousarray(marks[:, steps].T)
+
+
+class SymbolStreams:
+    """Streams side by side, each as a :class:`SymbolStream` of its own; together they cost a fraction of as many."""
+
+    _FRAMES = 32  # conditioned at once: bounds memory
+
+    def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
+        self._sampler, self._kernel = sampler, kernel
+
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], marks: Integers | None = None) -> Integers:
+        """``features[streams, frames, F]`` and ``uniforms[streams, frames * hop_length]`` to symbols of that shape."""
+        hop, rule = self._sampler.hop_length, self._sampler.rule
+        drawn = np.empty(uniforms.shape, np.int64)
+        for conditions, steps in self._conditioned(features):
+            own = np.ascontiguousarray(uniforms[:, steps].T)
+            drawn[:, steps] = self._kernel.generate(conditions, hop, own, rule, _turned(marks, steps)).T
+        return drawn
+
+    def follow(self, features: Floats, symbols: Integers, marks: Integers | None = None) -> None:
+        """Goes through ``symbols[streams, frames * hop_length]`` as if they had been drawn."""
+        for conditions, steps in self._conditioned(features):
+            own = np.ascontiguousarray(symbols[:, steps].T)
+            self._kernel.score(conditions, self._sampler.hop_length, own, _turned(marks, steps))
+
+    def _conditioned(self, features: Floats) -> Iterator[tuple[Floats, slice]]:
+        """Conditions ``[frames, L, 2R, streams]`` and the steps that they are for, some frames at a time."""
+        hop = self._sampler.hop_length
+        for first in range(0, features.shape[1], self._FRAMES):
+            part = features[:, first : first + self._FRAMES]
+            yield self._sampler.conditioner.side_by_side(part), slice(first * hop, (first + part.shape[1]) * hop)
+
+
+class Sampler:
+    """A WaveNet's weights, exported once, and the rule by which its symbols are drawn."""
+
+    def __init__(self, wavenet: WaveNet, first_symbol: int, temperature: float = 1.0, top_p: float = 1.0) -> None:
+        """Exports ``wavenet``.
+
+        Args:
+            wavenet: the network.
+            first_symbol: the symbol taken to come before the first.
+            temperature: above 0; 1 draws from the model's own distribution, less draws more cautiously.
+            top_p: draws only from the likeliest symbols that together have this share (1: from all).
+        """
+        from vqaudio.kernels.wavenet_reference import Draw
+
+        self.hop_length = wavenet.config.hop_length
+        self.conditioner = Conditioner(wavenet)
+        self.rule = Draw(temperature, top_p)
+        self._weights, self._first_symbol = export(wavenet), first_symbol
+        self._networks: dict[object, Network] = {}
+
+    def stream(self) -> SymbolStream:
+        """A new stream. The first use on a machine compiles the kernel (and caches that)."""
+        from vqaudio.kernels import wavenet as cpu
+
+        return SymbolStream(self, cpu.Kernel(self._network(cpu.prepared), self._first_symbol))
+
+    def streams(self, count: int) -> SymbolStreams:
+        """``count`` new streams side by side, each as :meth:`stream` gives it. Compiles likewise."""
+        from vqaudio.kernels import wavenet as cpu
+        from vqaudio.kernels import wavenet_batched as cpu_many
+
+        if count < _COMPANY:
+            network = self._network(cpu.prepared)
+            return SymbolStreams(self, _EachAlone([cpu.Kernel(network, self._first_symbol) for _ in range(count)]))
+        return SymbolStreams(self, cpu_many.Kernel(self._network(cpu_many.prepared), self._first_symbol, count))
+
+    def _network(self, prepared: "Callable[[Weights], Network]") -> "Network":
+        """The weights as a kernel has ``prepared`` them, once for all its streams."""
+        if prepared not in self._networks:
+            self._networks[prepared] = prepared(self._weights)
+        return self._networks[prepared]
+
+
+class Preview(NamedTuple):
+    """What training shows of a model: ``sounds`` -1..1 ``[T]`` and ``pictures`` 0..1 ``[height, width]``, by name."""
+
+    sounds: dict[str, Floats]
+    pictures: dict[str, Floats]
+    sample_rate_hz: int
+
+
+@torch.no_grad()
+def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float) -> Preview:
+    """The first crop of ``batch``, at most ``seconds`` of it, before and after coding, with their log-mel spectra.
+
+    The draw is the same at each call. ``batch`` is that of :meth:`vqaudio.models.speech_vqvae.AudioVQVAE.loss`.
+    """
+    hop, rate_hz = model.config.decoder.hop_length, model.config.sample_rate_hz
+    vector = model.config.encoder.hop_length
+    samples = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // vector) * vector
+    wave, speaker = batch["wave"][:1, :samples], batch["speaker"][:1]
+    codes, voice = model.encode(model.emphasise(wave))[0], model.voice(speaker)
+    own = score(model, codes.cpu().numpy().astype(np.int32), None if voice is None else _array(voice[0]))
+    stream = Sampler(model.decoder, audio.SILENCE_LEVEL, model.config.temperature).stream()
+    marks = own.marks(model.config.decoder, 0.0)
+    symbols = stream.push(own.features, np.random.default_rng(0).random(samples), marks)
+    sounds = {"original": _array(wave[0]), "decoded": Restorer(model)(symbols, own, 0.0)}
+    mel = model.config.mels[0]
+    pictures = {}
+    for name, sound in sounds.items():
+        spectrum = audio.log_mel(torch.from_numpy(sound)[None], rate_hz, mel.n_fft, hop, mel.n_mels)[0].flip(0)
+        floor = math.log(audio.MEL_FLOOR)
+        pictures[name] = _array(((spectrum - floor) / (math.log(mel.n_fft / 4) - floor)).clamp(0, 1))
+    return Preview({name: sound.clip(-1, 1) for name, sound in sounds.items()}, pictures, rate_hz)
+
+
+def frequency_model(prior: WaveNetPrior) -> FrequencyModel:
+    """``prior`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`. The first use compiles the kernel.
+
+    Raises:
+        ModelError: the prior is conditioned on speakers, or its weights are no trained network's.
+    """
+    from vqaudio.kernels import wavenet_integer as fixed
+
+    wavenet = prior.wavenet
+    if wavenet.condition is not None:
+        raise ModelError("the prior is conditioned on speakers, which a stream does not name; use the packed coder")
+    bias = Conditioner(wavenet)(np.zeros((1, 0), np.float32))[0]
+    return fixed.FixedKernel(fixed.quantise(export(wavenet), bias))

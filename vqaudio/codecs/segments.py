@@ -1,0 +1,145 @@
+"""A long sound's stretches decoded side by side, and joined so that nobody hears it.
+
+A WaveNet draws one sample after another, but its memory is short. Each stretch begins a little early, so that it is in
+full voice where it is wanted, and ends a little late; where two meet, the later takes over at the place of the
+overlap where the two agree best, which is a pause if there is one. What comes out depends on the tokens and the seed,
+not on the number of threads: the stretches, and the groups that go through the kernel together, are laid out by the
+stream's length. Of a short sound there are few, each spoken alone: company pays from about eight on.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from vqaudio.codecs.sampler import Sampler
+from vqaudio.dsp.audio import Block
+
+WARM_UP = 2048  # samples spoken before a stretch and thrown away: four times the bundled decoders' receptive field
+OVERLAP = 1536  # samples spoken beyond a stretch's end, for the splice
+STRETCH = 32000  # samples
+LEAST = 8000  # samples; in a shorter stretch the throw-away would cost more than company gains
+SIDE_BY_SIDE = 32  # stretches that are decoded together, all channels counted
+GROUP = 16  # streams of one kernel; of fewer stretches each is spoken alone
+_FEW, _LEAST_ALONE = 4, 16000  # channels and stretches of a short sound; samples in such a stretch
+_SPLICE = 80  # samples over which one stretch fades into the next
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class Layout(NamedTuple):
+    """How a stream is cut: ``tokens`` in a stretch, ``abreast`` stretches of each channel decoded together.
+
+    A stretch is spoken from ``warm_up`` tokens before its beginning to ``overlap`` tokens beyond its end.
+    """
+
+    tokens: int
+    abreast: int
+    warm_up: int
+    overlap: int
+
+
+def layout(tokens: int, channels: int, hop_length: int, whole: int = 1) -> Layout:
+    """The cut of ``tokens`` tokens, of ``hop_length`` samples each, of each of ``channels`` channels.
+
+    All numbers of tokens in it are multiples of ``whole``; ``tokens`` is one.
+    """
+    most = max(1, SIDE_BY_SIDE // channels)
+    sizes = (STRETCH, LEAST, _LEAST_ALONE, WARM_UP, OVERLAP)
+    stretch, least, least_alone, *beyond = (-(-samples // (hop_length * whole)) * whole for samples in sizes)
+    if tokens >= most * stretch:
+        return Layout(stretch, most, *beyond)
+    count = min(most, tokens // least)
+    if count * channels < GROUP:
+        few = max(1, min(_FEW // channels, tokens // least_alone))
+        count = 1 << few.bit_length() - 1  # a power of two keeps as many cores equally busy
+    return Layout(max(1, -(-tokens // (count * whole))) * whole, count, *beyond)
+
+
+class Stretch(NamedTuple):
+    """Tokens ``first`` to ``end`` of a channel, spoken from token ``begin`` to ``stop``; all counted in one window."""
+
+    channel: int
+    begin: int
+    first: int
+    end: int
+    stop: int
+
+
+def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Stretch]:
+    """The stretches of a window of ``available`` tokens, of which ``inner`` are wanted, channel after channel."""
+    stretches = []
+    for channel in range(channels):
+        for first in range(inner.start, inner.stop, plan.tokens):
+            end = min(first + plan.tokens, inner.stop)
+            begin, stop = max(first - plan.warm_up, 0), min(end + plan.overlap, available)
+            stretches.append(Stretch(channel, begin, first, end, stop))
+    return stretches
+
+
+class Part(NamedTuple):
+    """What a stretch is spoken by: ``features[frames, F]``; ``marks``, one a sample, where the WaveNet has them; and
+    what draws its uniform numbers."""
+
+    features: Floats
+    marks: Integers | None
+    generator: np.random.Generator
+
+
+def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]:
+    """``function`` of each of the ``items``, in as many threads as there are cores; each does its products alone."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
+
+
+def speak(sampler: Sampler, parts: list[Part]) -> list[Integers]:
+    """The symbols of each part."""
+    count = len(parts) if len(parts) < GROUP else max(2, -(-len(parts) // GROUP))
+    groups = [parts[len(parts) * i // count : len(parts) * (i + 1) // count] for i in range(count)]
+    return [symbols for group in in_parallel(lambda group: _speak_group(sampler, group), groups) for symbols in group]
+
+
+def _speak_group(sampler: Sampler, group: list[Part]) -> list[Integers]:
+    frames = max(len(part.features) for part in group)
+    uniforms = np.stack([part.generator.random(frames * sampler.hop_length) for part in group])
+    if len(group) == 1:
+        return [sampler.stream().push(group[0].features, uniforms[0], group[0].marks)]
+    held = np.stack([np.pad(p.features, ((0, frames - len(p.features)), (0, 0)), mode="edge") for p in group])
+    signs = [np.pad(part.marks, (0, uniforms.shape[1] - len(part.marks))) for part in group if part.marks is not None]
+    symbols = sampler.streams(len(group)).push(held, uniforms, np.stack(signs) if signs else None)
+    return [drawn[: len(p.features) * sampler.hop_length] for drawn, p in zip(symbols, group, strict=True)]
+
+
+class Joiner:
+    """Joins one channel's stretches in their order."""
+
+    def __init__(self) -> None:
+        self._tail = np.zeros(0, np.float32)
+
+    def __call__(self, wave: Block, length: int) -> Block:
+        """The next ``length`` samples. ``wave[n]`` begins where the last stretch ended and runs on past ``length``."""
+        joined = splice(self._tail[: len(wave)], wave)
+        self._tail = joined[length:]
+        return joined[:length]
+
+
+def splice(tail: Block, wave: Block) -> Block:
+    """``wave``, begun with as much of ``tail``, another rendering of the same moment, as makes the join least heard."""
+    if len(tail) < _SPLICE:
+        return wave
+    difference = np.square(tail - wave[: len(tail)], dtype=np.float64)
+    mismatch = np.convolve(difference, np.ones(_SPLICE), mode="valid")
+    place = int(mismatch.argmin())
+    fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(_SPLICE) + 0.5) / _SPLICE)).astype(np.float32)
+    joined = wave.copy()
+    joined[:place] = tail[:place]
+    region = slice(place, place + _SPLICE)
+    joined[region] = (1 - fade) * tail[region] + fade * wave[region]
+    return joined

@@ -1,0 +1,381 @@
+"""The codec: a model with the container around it. :func:`load` gives a :class:`Codec`.
+
+Which models there are, and what is known of them, is here, too. Files of any length are transcode.py's.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from weakref import WeakSet
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqaudio.bitstream.container import Coder, Header, Modality
+from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
+from vqaudio.bitstream.stream import Stream, add_coder_finder
+from vqaudio.codecs import vocoder as speaking
+from vqaudio.codecs.sampler import Sampler, frequency_model
+from vqaudio.codecs.segments import GROUP
+from vqaudio.codecs.speakers import Voice, fitted_voice, named_voice
+from vqaudio.codecs.streaming import (
+    BLOCK_TOKENS,
+    Sampling,
+    Sound,
+    TokenRange,
+    WaveSound,
+    decode_blocks,
+    encode_blocks,
+    mixed,
+    survey,
+    token_count,
+)
+from vqaudio.dsp.audio import SILENCE_LEVEL, Block
+from vqaudio.errors import ConfigError, ContainerError, ModelError
+from vqaudio.io.resample import StreamingResampler
+from vqaudio.models import checkpoint
+from vqaudio.models.config import AudioVQVAEConfig
+from vqaudio.models.speech_vqvae import AudioVQVAE
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+_LOUDEST = float(np.finfo(np.float32).max)
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+def bundled() -> list[str]:
+    """The names of the models that ship with the package, sorted."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{checkpoint.CONFIG_FILE}"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of a bundled model, by name, or else the folder ``model`` itself.
+
+    Raises:
+        ModelError: there is neither; the message lists the bundled names, the likeliest first.
+    """
+    names = bundled()
+    if model in names:
+        return PRETRAINED / model
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(str(model), names)
+    known = ", ".join([*near, *(name for name in names if name not in near)])
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ModelError(f"{model}: is no model; {hint}give a model's folder or a bundled one ({known or 'there is none'})")
+
+
+def find_bundled(model_sha256: bytes) -> str | None:
+    """The name of the bundled model with this fingerprint, if any."""
+    return next((name for name in bundled() if checkpoint.fingerprint(PRETRAINED / name) == model_sha256), None)
+
+
+def choose_device(device: str) -> torch.device:
+    """The device that "auto" (CUDA where there is one), "cpu" or "cuda" stands for.
+
+    Raises:
+        ConfigError: it is another word, or there is no CUDA device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device = {device!r} is not valid: give auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use; give cpu")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
+    """The codec of a bundled model of sounds, by name, or of such a model's folder.
+
+    Args:
+        model: a name out of :func:`bundled`, or a folder as :func:`vqaudio.models.checkpoint.save_model` writes it.
+        device: where the convolutions run: "auto", "cpu" or "cuda". The WaveNet always draws on the processor.
+
+    Raises:
+        ModelError: there is no such model, it is damaged, or it is one of pictures.
+        ConfigError: there is no such device.
+    """
+    folder = model_folder(model)
+    loaded = checkpoint.load_model(folder)
+    if not isinstance(loaded, AudioVQVAE):
+        raise _not_of_sounds(model)
+    codec = Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
+    _loaded.add(codec)
+    return codec
+
+
+def _not_of_sounds(model: str | Path) -> ModelError:
+    return ModelError(f"{model}: is a model of pictures; give one of sounds")
+
+
+def find_coder(header: Header) -> BlockCoder | None:
+    """The coder of a stream whose model nobody named: one of a codec in use, or of a bundled model, or None."""
+    if header.coder is Coder.PACKED:
+        return PackedCoder(header.codebook_size)
+    codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
+    sound = header.modality is Modality.AUDIO
+    if codec is None and sound and (name := find_bundled(header.model_sha256)):
+        codec = load(name, "cpu")
+    return codec.block_coder(header.coder) if codec else None
+
+
+_loaded: "WeakSet[Codec]" = WeakSet()
+add_coder_finder(find_coder)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model folder at a glance. ``bits_per_second`` is that of one channel, the container's few bytes left out."""
+
+    name: str
+    kind: str
+    sample_rate_hz: int
+    tokens_per_second: float
+    bits_per_token: int
+    bits_per_second: float
+    codebook_size: int
+    parameters: int
+    size_bytes: int
+    sha256: str
+    speakers: tuple[str, ...]
+    training: dict[str, Any]
+
+
+def model_facts(folder: Path) -> ModelFacts:
+    """What is known of the model in ``folder``; the weights are not loaded.
+
+    Raises:
+        ModelError: it is no model of sounds, or a damaged one.
+    """
+    config = checkpoint.read_config(folder)
+    if not isinstance(config, AudioVQVAEConfig):
+        raise _not_of_sounds(folder)
+    with torch.device("meta"):
+        model = checkpoint.build(config)
+    tokens_per_second = config.sample_rate_hz / config.hop_length
+    bits = bits_per_code(config.quantizer.codebook_size)
+    return ModelFacts(
+        name=folder.absolute().name,
+        kind=config.kind,
+        sample_rate_hz=config.sample_rate_hz,
+        tokens_per_second=tokens_per_second,
+        bits_per_token=bits,
+        bits_per_second=tokens_per_second * bits,
+        codebook_size=config.quantizer.codebook_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
+        sha256=checkpoint.fingerprint(folder).hex(),
+        speakers=config.speakers,
+        training=checkpoint.read_document(folder).get("training", {}),
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- codec
+
+
+class Codec:
+    """A model that codes. ``fingerprint`` (32 bytes) names it in the streams that it makes.
+
+    The level of each channel is normalised before coding and restored after. A sound's length and sample rate are
+    restored exactly.
+    """
+
+    def __init__(self, model: AudioVQVAE, fingerprint: bytes) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.fingerprint = fingerprint
+        self._prior_coder: PriorCoder | None = None
+
+    @property
+    def config(self) -> AudioVQVAEConfig:
+        """The model's configuration."""
+        return self.model.config
+
+    def default_coder(self) -> Coder:
+        """How this model's streams are smallest: by its prior where it has one."""
+        prior = self.model.prior
+        return Coder.PACKED if prior is None or prior.speakers is not None else Coder.PRIOR
+
+    def block_coder(self, coder: Coder) -> BlockCoder:
+        """What turns codes into bytes and back; for one thread at a time.
+
+        Raises:
+            ConfigError: the model has no prior to code with.
+        """
+        if coder is Coder.PACKED:
+            return PackedCoder(self.config.quantizer.codebook_size)
+        if self._prior_coder is None:
+            if self.model.prior is None:
+                raise ConfigError("the model has no prior to code with: use the packed coder")
+            self._prior_coder = PriorCoder(frequency_model(self.model.prior))
+        return self._prior_coder
+
+    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | None = None) -> Stream:
+        """Codes a sound.
+
+        Args:
+            wave: floats ``[T]`` or ``[channels, T]``, full scale 1.0, though any level does. T may be 0.
+            sample_rate_hz: 1,000 to 768,000.
+            coder: how the codes will be written; :meth:`default_coder` where left out.
+
+        Raises:
+            SoundError: the array has another shape, or holds integers, NaN or infinity; or the rate is not supported.
+            ConfigError: the model has no prior to code with.
+        """
+        header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz), coder)
+        nothing = np.zeros((header.channels, 0), np.int32)
+        return Stream(header, np.concatenate([nothing, *blocks], axis=1))
+
+    def read(self, file: BinaryIO) -> Stream:
+        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.bitstream.stream.Stream.read`.
+
+        Raises:
+            ModelError: another model made the stream.
+            ContainerError: the file is no stream, or its header is refused.
+        """
+        stream = Stream.read(file, None if self.model.prior is None else self.block_coder(Coder.PRIOR))
+        self.check(stream.header)
+        return stream
+
+    def stream_of(self, codes: Codes, level: float = 1.0) -> Stream:
+        """The stream of ``codes[channels, tokens]`` that no sound was encoded to, at the model's own rate.
+
+        ``level`` is the factor from normalised to wanted loudness.
+        """
+        frames = codes.shape[1] * self.model.hop_length
+        header = self._header(frames, self.config.sample_rate_hz, (level,) * len(codes), None)
+        return Stream(header, codes)
+
+    def decode(
+        self,
+        stream: Stream,
+        seed: int = 0,
+        temperature: float | None = None,
+        sample_rate_hz: int | None = None,
+        exact: bool = False,
+        speaker: str | Voice | None = None,
+    ) -> Block:
+        """The sound of a stream, float32 ``[channels, T]``; damaged parts are silent.
+
+        Args:
+            stream: made by this model.
+            seed: 0 to 2**63 - 1. The same seed draws the same sound.
+            temperature: above 0, less draws more cautiously; the model's own where left out.
+            sample_rate_hz: of the result; the original's where left out, and then T is exactly the original's.
+            exact: draws each channel strictly from its first sample to its last. Otherwise stretches of a sound of
+                2 s and more are drawn side by side and joined, which is several times faster.
+            speaker: who speaks, where the model knows speakers: a name, or a voice out of :meth:`voice_of`.
+
+        Raises:
+            ModelError: another model made the stream; or the speaker is unknown, or missing.
+            ContainerError: it is no sound's, or its header contradicts itself.
+            SoundError: the sample rate is not supported.
+            ConfigError: seed or temperature is out of range.
+        """
+        lost = np.zeros(stream.codes.shape, bool)
+        for damage in stream.damage:
+            lost[damage.channel, damage.first_token : damage.last_token + 1] = True
+        ranges = [TokenRange(stream.codes, lost)]
+        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz, exact, speaker)
+        return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
+
+    def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
+        """The voice in a recording (floats ``[T]`` or ``[channels, T]``) of anybody, for :meth:`decode` to speak with.
+
+        Raises:
+            SoundError: the array is no sound, too short or silent.
+            ModelError: the model knows no speakers.
+        """
+        sound = WaveSound(wave, sample_rate_hz)
+        return fitted_voice(self.model, mixed(sound), sound.sample_rate_hz)
+
+    def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
+        """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
+        if isinstance(speaker, str):
+            return named_voice(self.model, speaker)
+        if (speaker is None) == (self.model.speakers is None):
+            return speaker
+        if speaker is not None:
+            raise ModelError("the model knows no speakers: leave the speaker out, or give a model that does")
+        some = ", ".join(self.config.speakers[:3])
+        raise ModelError(f"the model must be told who speaks: give a speaker (such as {some}) or a recording of one")
+
+    def warm_coder(self, coder: Coder) -> None:
+        """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
+        codes = np.zeros(2, np.int32)
+        block_coder = self.block_coder(coder)
+        block_coder.decode(block_coder.encode(codes), len(codes))
+
+    def warm_up(self) -> None:
+        """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
+        sampler = Sampler(self.model.decoder, SILENCE_LEVEL)
+        features = np.zeros((GROUP, 1, self.config.decoder.features), np.float32)
+        uniforms = np.full((GROUP, self.config.decoder.hop_length), 0.5)
+        sampler.stream().push(features[0], uniforms[0])
+        sampler.streams(GROUP).push(features, uniforms)
+        speaking.warm_up(self.model)
+
+    # ---------------------------------------------------------------------------------------------- block by block
+
+    def encode_blocks(self, sound: Sound, coder: Coder | None = None) -> tuple[Header, Iterator[Codes]]:
+        """The header of a sound, after one pass over it, and its codes, ``[channels, n]`` for each block of a stream.
+
+        Raises, also while iterating, what reading the sound raises, and as :meth:`encode`.
+        """
+        StreamingResampler(sound.sample_rate_hz, self.config.sample_rate_hz)  # refuses a bad rate before any work
+        found = survey(sound)
+        levels = tuple(min(1 / gain, _LOUDEST) for gain in found.gains)
+        header = self._header(found.frames, sound.sample_rate_hz, levels, coder)
+        return header, encode_blocks(self.model, sound, found.gains, header.tokens)
+
+    def decode_blocks(
+        self,
+        header: Header,
+        ranges: Iterable[TokenRange],
+        seed: int = 0,
+        temperature: float | None = None,
+        sample_rate_hz: int | None = None,
+        exact: bool = False,
+        speaker: str | Voice | None = None,
+    ) -> Iterator[Block]:
+        """As :meth:`decode`, of the tokens in ``ranges`` as they come, in blocks ``[channels, n]``."""
+        self.check(header)
+        rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
+        warmth = self.config.temperature if temperature is None else temperature
+        sampling = Sampling(seed, warmth, exact, self.check_speaker(speaker))
+        return decode_blocks(self.model, header, ranges, sampling, rate_hz)
+
+    def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | None) -> Header:
+        coder = self.default_coder() if coder is None else coder
+        if coder is Coder.PRIOR and self.model.prior is None:
+            raise ConfigError("the model has no prior to code with: use the packed coder")
+        return Header(
+            model_sha256=self.fingerprint,
+            modality=Modality.AUDIO,
+            coder=coder,
+            grid=(token_count(frames, sample_rate_hz, self.model),),
+            shape=(frames,),
+            sample_rate_hz=sample_rate_hz,
+            channels=len(levels),
+            codebook_size=self.config.quantizer.codebook_size,
+            tokens_per_block=BLOCK_TOKENS,
+            levels=levels,
+        )
+
+    def check(self, header: Header) -> None:
+        """Refuses a stream that this codec cannot decode; the errors are those of :meth:`decode`."""
+        if header.model_sha256 != self.fingerprint:
+            theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
+            raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
+        if header.modality is not Modality.AUDIO:
+            raise ContainerError("the stream is that of a picture; give one of a sound")
+        if header.coder is Coder.PRIOR and self.model.prior is None:
+            raise ContainerError("the stream is coded under a prior that its model does not have; get an intact copy")
+        tokens = token_count(header.shape[0], header.sample_rate_hz, self.model)
+        expected = (tokens, self.config.quantizer.codebook_size)
+        if (header.tokens, header.codebook_size) != expected:
+            raise ContainerError("the header's numbers contradict each other; get an intact copy of the stream")

@@ -1,0 +1,1 @@
+"""Signal processing: levels, loudness, spectra, pitch, envelopes, excitation."""

@@ -1,0 +1,81 @@
+"""The utterances that a report lets one hear. Sounds are WAV, which any browser plays and winds; pictures are PNG."""
+
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import soundfile
+
+from vqaudio.evaluation.metrics import Scores
+from vqaudio.evaluation.report.pictures import spectrogram, token_strip
+from vqaudio.evaluation.speech import Utterance, Wave
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A sound to hear and to see."""
+
+    label: str
+    wav: bytes
+    spectrogram: bytes
+
+
+@dataclass(frozen=True)
+class Case:
+    """One utterance: its sounds side by side, the tokens between them, and its figures."""
+
+    name: str
+    group: str
+    speaker: str
+    transcript: str
+    duration_s: float
+    exhibits: tuple[Exhibit, ...]
+    tokens: int
+    token_strip: bytes
+    scores: Scores
+
+
+@dataclass
+class Gallery:
+    """Takes the first ``count`` utterances of each group that :meth:`watch` is shown.
+
+    ``more`` gives further sounds of an utterance by what they are called, such as its words in other voices.
+    """
+
+    count: int
+    more: Callable[[Utterance], dict[str, Wave]] = lambda utterance: {}
+    cases: list[Case] = field(default_factory=list)
+    _taken: Counter[str] = field(default_factory=Counter)
+
+    def watch(self, utterance: Utterance) -> None:
+        """Keeps the utterance, if there is room for its group."""
+        recording = utterance.recording
+        if self._taken[recording.group] >= self.count:
+            return
+        self._taken[recording.group] += 1
+        rate_hz, wave = utterance.original.sample_rate_hz, utterance.original.wave
+        sounds = {"original": wave, "decoded": utterance.decoded} | self.more(utterance)
+        self.cases.append(
+            Case(
+                name=utterance.name,
+                group=recording.group,
+                speaker=recording.speaker,
+                transcript=recording.transcript,
+                duration_s=len(wave) / rate_hz,
+                exhibits=tuple(
+                    Exhibit(label, wav(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
+                ),
+                tokens=utterance.stream.codes.shape[1],
+                token_strip=token_strip(utterance.stream.codes[0]),
+                scores=utterance.scores,
+            )
+        )
+
+
+def wav(wave: Wave, sample_rate_hz: int) -> bytes:
+    """``wave[T]`` as a WAV file of 16 bits; what is beyond full scale is cut."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="WAV", subtype="PCM_16")
+    return file.getvalue()

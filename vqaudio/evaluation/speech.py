@@ -1,0 +1,290 @@
+"""What a model is worth, measured over a corpus: rate from real bytes, likelihood, code usage, and scores of the sound.
+
+Likelihood is the bound of VQ-VAE, section 3.3: ``log p(x) >= log p(x | z_q) + log p(z)``, in bits a sample, with the
+prior over the tokens uniform and, where the model has one, learnt. The scores of the sound are
+:mod:`vqaudio.evaluation.metrics`.
+"""
+
+import dataclasses
+import io
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vqaudio.bitstream.container import Coder
+from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs.speakers import Voice
+from vqaudio.codecs.speech import Codec
+from vqaudio.codecs.streaming import mixed
+from vqaudio.dsp import audio
+from vqaudio.errors import ConfigError, DataError, VqaudioError
+from vqaudio.evaluation import metrics as scores
+from vqaudio.evaluation.metrics import Mean, Original, Scores, summary
+from vqaudio.io.resample import resample
+from vqaudio.io.sound import SoundReader
+from vqaudio.training.corpora import Recording, find_recordings
+
+Wave = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int32]
+_BITS_PER_NAT = 1 / math.log(2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        scores: names out of :data:`vqaudio.evaluation.metrics.SCORES`; None takes all whose packages are installed.
+        limit: of files of each group; 0 takes all.
+        seed: of the decoder's draws.
+        temperature: the decoder's; None is the model's own.
+    """
+
+    scores: tuple[str, ...] | None = None
+    limit: int = 0
+    seed: int = 0
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A file gone through the codec: its sound before and after, its stream of one channel, and its scores."""
+
+    name: str  # its path in the corpus
+    recording: Recording
+    original: Original
+    decoded: Wave
+    stream: Stream
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What remains of an :class:`Utterance` when its sound is gone."""
+
+    group: str
+    speaker: str
+    duration_s: float
+    transcript: str
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What :func:`evaluate` found: means by group ("all" is all of them), and the codes of the whole pass.
+
+    ``utterances`` has each file by its path in the corpus. ``failed`` has a line for each file that could not be
+    scored, ``not_measured`` one for each score that was left out.
+    """
+
+    groups: dict[str, dict[str, Mean]]
+    utterances: dict[str, Scored]
+    codes_used: int
+    codebook_size: int
+    largest_code_share: float
+    code_entropy_bits: float
+    failed: tuple[str, ...]
+    not_measured: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """All of it for JSON; null is a figure that could not be had."""
+        document: dict[str, Any] = strict(dataclasses.asdict(self))
+        return document
+
+
+def strict(value: Any) -> Any:
+    """``value`` with None for each number that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: strict(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(of) for of in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluate(
+    codec: Codec,
+    corpus: Path,
+    plan: Plan = Plan(),
+    progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
+    watch: Callable[[Utterance], None] = lambda utterance: None,
+) -> Evaluation:
+    """Codes and decodes the corpus' files (channels mixed to one) and scores what comes back.
+
+    A model with speakers speaks with the voice of each recording's own speaker, where it knows him, or else with the
+    voice that it finds in the recording.
+
+    Args:
+        codec: of the model.
+        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.training.corpora.find_recordings` reads.
+        plan: what to measure.
+        progress: may wrap the list of files to show how far it is.
+        watch: is shown every utterance with its sound, which is then forgotten.
+
+    Raises:
+        ConfigError: the plan names a score that is unknown or whose package is not installed.
+        DataError: there is no corpus, or none of its files can be scored.
+    """
+    recordings = chosen_recordings(corpus, plan.limit)
+    names, not_measured = chosen_scores(plan.scores)
+    if "wer" in names and not any(recording.transcript for recording in recordings):
+        not_measured += ("wer is not measured: the corpus has no transcripts; a manifest.tsv may have them",)
+    utterances: dict[str, Scored] = {}
+    failed = []
+    counts = np.zeros(codec.config.quantizer.codebook_size, np.int64)
+    foreign = np.zeros(1, np.int32)
+    for recording in progress(recordings):
+        name = Path(os.path.relpath(recording.path, corpus)).as_posix()
+        try:
+            original = read_original(recording, codec.config.sample_rate_hz)
+            voice = own_voice(codec, recording, original)
+        except (VqaudioError, OSError) as error:
+            failed.append(f"{recording.path}: {str(error).removeprefix(f'{recording.path}: ')}")
+            continue
+        utterance = _go_through(codec, name, recording, original, voice, foreign, plan, names)
+        foreign = utterance.stream.codes[0]
+        counts += np.bincount(foreign, minlength=len(counts))
+        duration_s = len(original.wave) / original.sample_rate_hz
+        utterances[name] = Scored(
+            recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores
+        )
+        watch(utterance)
+    if not utterances:
+        raise DataError(f"{corpus}: no file could be scored ({failed[0]}); give a corpus of speech")
+    return _evaluation(utterances, counts, tuple(failed), not_measured)
+
+
+def _evaluation(
+    utterances: dict[str, Scored], counts: npt.NDArray[np.int64], failed: tuple[str, ...], not_measured: tuple[str, ...]
+) -> Evaluation:
+    """``counts[K]`` say how often each code occurred."""
+    groups: dict[str, list[Scores]] = defaultdict(list)
+    for utterance in utterances.values():
+        groups[utterance.group].append(utterance.scores)
+    every = [utterance.scores for utterance in utterances.values()]
+    shares = counts[counts > 0] / counts.sum()
+    return Evaluation(
+        groups={group: summary(of) for group, of in (*groups.items(), ("all", every))},
+        utterances=utterances,
+        codes_used=len(shares),
+        codebook_size=len(counts),
+        largest_code_share=float(shares.max()),
+        code_entropy_bits=float(-(shares * np.log2(shares)).sum()),
+        failed=failed,
+        not_measured=not_measured,
+    )
+
+
+def chosen_scores(wanted: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The scores to measure, of all or of those ``wanted``, and a line for each that is left out."""
+    if wanted is None:
+        absent = scores.missing(scores.SCORES)
+        return tuple(name for name in scores.SCORES if name not in absent), tuple(absent.values())
+    scores.check_names(wanted)
+    for line in scores.missing(wanted).values():
+        raise ConfigError(line)
+    return wanted, ()
+
+
+def chosen_recordings(corpus: Path, limit: int) -> list[Recording]:
+    """The corpus' recordings, group by group; at most ``limit`` of each where that is not 0."""
+    groups: dict[str, list[Recording]] = defaultdict(list)
+    for recording in find_recordings(corpus):
+        if not limit or len(groups[recording.group]) < limit:
+            groups[recording.group].append(recording)
+    return [recording for group in groups.values() for recording in group]
+
+
+def read_original(recording: Recording, sample_rate_hz: int) -> Original:
+    """The recording's sound, its channels mixed to one.
+
+    Raises:
+        SoundError: the file cannot be read.
+        DataError: it holds no sound.
+    """
+    with SoundReader(recording.path) as sound:
+        wave = resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
+    if not len(wave):
+        raise DataError(f"{recording.path}: is empty; leave it out")
+    return Original(wave, sample_rate_hz, recording.transcript)
+
+
+# ------------------------------------------------------------------------------------------------------ one utterance
+
+
+def own_voice(codec: Codec, recording: Recording, original: Original) -> Voice | None:
+    """Who speaks in the recording, for a model that must be told: a speaker of its own, or a voice learnt from it."""
+    if codec.model.speakers is None:
+        return None
+    if recording.speaker in codec.config.speakers:
+        return codec.check_speaker(recording.speaker)
+    return codec.voice_of(original.wave, original.sample_rate_hz)
+
+
+def _go_through(
+    codec: Codec,
+    name: str,
+    recording: Recording,
+    original: Original,
+    voice: Voice | None,
+    foreign: Codes,
+    plan: Plan,
+    names: Iterable[str],
+) -> Utterance:
+    stream = codec.encode(original.wave, original.sample_rate_hz)
+    decoded = codec.decode(stream, plan.seed, plan.temperature, speaker=voice)[0]
+    packed = Stream(dataclasses.replace(stream.header, coder=Coder.PACKED), stream.codes)
+    rates = {"bits_per_second": stream, "packed_bits_per_second": packed}
+    found = {rate: _bits_per_second(codec, of) for rate, of in rates.items()}
+    found |= likelihood(codec, original.wave, stream.codes[0], foreign, voice)
+    found |= scores.score(original, decoded, names)
+    return Utterance(name, recording, original, decoded, stream, found)
+
+
+def _bits_per_second(codec: Codec, stream: Stream) -> float:
+    """Of the stream's file, header and all."""
+    file = io.BytesIO()
+    stream.write(file, codec.block_coder(stream.header.coder))
+    return 8 * len(file.getvalue()) * stream.header.sample_rate_hz / stream.header.shape[0]
+
+
+@torch.no_grad()
+def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Voice | None = None) -> dict[str, float]:
+    """The model's likelihood of ``wave[T]``, at normalised level and padded with silence to whole tokens, in bits.
+
+    Args:
+        codec: of the model.
+        wave: at the model's rate.
+        codes: the tokens ``[tokens]`` that ``wave`` was encoded to.
+        foreign: the tokens of another sound, of any length: with these the likelihood must be clearly worse.
+        voice: who speaks, where the model knows speakers.
+    """
+    model, (level,) = codec.model, audio.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
+    device = model.decoder.embedding.weight.device
+    padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.hop_length - len(wave)))
+    emphasised = model.emphasise(torch.from_numpy(padded)[None].to(device))
+    told = None if voice is None else torch.from_numpy(voice)[None].to(device)
+
+    def decoder_bits(used: Codes) -> float:
+        features = model.features(torch.from_numpy(used.astype(np.int64))[None].to(device), told)
+        return float(model.decoder_nll(features, emphasised, emphasised.shape[1])) * _BITS_PER_NAT
+
+    bits = decoder_bits(codes)
+    uniform = math.log2(codec.config.quantizer.codebook_size)
+    found = {
+        "bits_per_sample": bits,
+        "bits_per_sample_shuffled": decoder_bits(np.resize(foreign, codes.size)),
+        "bound_uniform_prior": bits + uniform / model.hop_length,
+    }
+    if model.prior is not None and model.prior.speakers is None:
+        tokens = torch.from_numpy(codes.astype(np.int64))[None].to(device)
+        per_token = float(model.prior.nll(tokens).mean()) * _BITS_PER_NAT
+        found |= {"bits_per_token": per_token, "bound_learnt_prior": bits + per_token / model.hop_length}
+    return found

@@ -1,0 +1,146 @@
+"""Other sample rates: windowed-sinc resampling, whole or block by block.
+
+Blocks are ``float32`` NumPy arrays ``[channels, n]``.
+"""
+
+import functools
+from math import gcd
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqaudio.dsp.audio import Block
+from vqaudio.errors import SoundError
+
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+# Kaiser-windowed sinc: flat to 0.86 and 95 dB down from 1.04 of the lower Nyquist frequency.
+_ZERO_CROSSINGS, _ROLLOFF, _BETA = 32, 0.95, 9.5
+_DENSE_KERNEL = 2**20  # entries up to which every phase of the filter has a row of its own
+_PHASES = 1024  # rows of the interpolated filter, whose error stays below -110 dB
+_GATHERED = 2**17  # entries gathered at once, so that they stay in the cache
+
+
+def resampled_length(frames: int, from_hz: int, to_hz: int) -> int:
+    """``ceil(frames * to_hz / from_hz)``, exactly."""
+    return -(-frames * to_hz // from_hz)
+
+
+def _sinc_kernel(orig: int, new: int, rolloff: float) -> tuple[Tensor, int]:
+    """torchaudio's polyphase filter ``[new, orig + 2 * width]`` (float64), and ``width``."""
+    from torchaudio.transforms import Resample
+
+    settings = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": _ZERO_CROSSINGS, "beta": _BETA}
+    filters = Resample(orig, new, rolloff=rolloff, dtype=torch.float64, **settings)
+    return filters.kernel[:, 0], int(filters.width)
+
+
+class _ConvolvedPeriod:
+    """``up`` outputs for each ``down`` inputs by one strided convolution: what torchaudio itself does."""
+
+    def __init__(self, down: int, up: int) -> None:
+        kernel, self.width = _sinc_kernel(down, up, _ROLLOFF)
+        self._kernel, self._down = kernel[:, None].float(), down
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        """``[channels, periods * down + 2 * width]`` to ``[channels, periods * up]``."""
+        return nn.functional.conv1d(padded[:, None], self._kernel, stride=self._down).transpose(1, 2).flatten(1)
+
+
+class _InterpolatedPeriod:
+    """The same for terms too large for a kernel of their product (44099 Hz to 16000 Hz would take 3 GB).
+
+    The filter's rows are tabulated at even phases and interpolated linearly between them, as resampy does. Ratio and
+    pitch are exact, unlike with a rounded ratio, whose drift would cost a long recording its end.
+    """
+
+    def __init__(self, down: int, up: int) -> None:
+        narrowing = min(1.0, up / down)
+        phases = max(2, round(_PHASES * narrowing))  # a narrower filter is a smoother one
+        table, self.width = _sinc_kernel(1, phases, _ROLLOFF * narrowing)
+        table = nn.functional.pad(table, (0, 1))
+        next_row = torch.cat([table[1:], table[:1].roll(1, dims=1)])
+        self._table, self._step = table.float(), (next_row - table).float()
+        self._down, self._up = down, up
+        places = torch.arange(up) * down
+        self._start, phase = places // up, (places % up).double() * phases / up
+        self._row = phase.long()
+        self._fraction = (phase - self._row).float()[:, None]
+
+    def __call__(self, padded: Tensor) -> Tensor:
+        """As :meth:`_ConvolvedPeriod.__call__`."""
+        taps = self._table.shape[1]
+        windows = nn.functional.pad(padded, (0, 1)).unfold(-1, taps, 1)
+        at_once = max(1, _GATHERED // (taps * len(padded)))
+        parts = []
+        for period in range((padded.shape[1] - 2 * self.width) // self._down):
+            for first in range(0, self._up, at_once):
+                chosen = slice(first, first + at_once)
+                row = self._row[chosen]
+                filters = torch.addcmul(self._table[row], self._step[row], self._fraction[chosen])
+                parts.append((windows[:, self._start[chosen] + period * self._down] * filters).sum(-1))
+        return torch.cat(parts, dim=1)
+
+
+@functools.lru_cache(maxsize=8)
+def _period(down: int, up: int) -> _ConvolvedPeriod | _InterpolatedPeriod:
+    return _ConvolvedPeriod(down, up) if down * up <= _DENSE_KERNEL else _InterpolatedPeriod(down, up)
+
+
+class StreamingResampler:
+    """Windowed-sinc resampling, block by block in bounded memory, equal to that of the whole signal at once.
+
+    What :meth:`push` and :meth:`flush` return makes up exactly :func:`resampled_length` frames, sample 0 on sample 0.
+    Rates are 1 kHz to 768 kHz, in any ratio; others raise :class:`SoundError`. Equal rates pass anything unchanged.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        for rate_hz in (from_hz, to_hz):
+            if rate_hz < 1 or (from_hz != to_hz and not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ):
+                supported = f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
+                raise SoundError(f"cannot resample {rate_hz} Hz: rates may be {supported}; correct the file's header")
+        divisor = gcd(from_hz, to_hz)
+        self._down, self._up = from_hz // divisor, to_hz // divisor
+        self._channels = 1
+        self._pushed = self._returned = 0
+        self._pending: Block | None = None
+
+    def push(self, block: Block) -> Block:
+        """Add a block ``[channels, n]``; returns ``[channels, m]``, all that is certain by now, perhaps nothing."""
+        self._channels = len(block)
+        self._pushed += block.shape[1]
+        if self._down == self._up:
+            return block
+        if self._pending is None:
+            self._pending = np.zeros((len(block), _period(self._down, self._up).width), np.float32)
+        return self._advance(block)
+
+    def flush(self) -> Block:
+        """The rest ``[channels, m]`` of the signal, silence following it. The resampler is then spent."""
+        if self._pending is None:
+            return np.zeros((self._channels, 0), np.float32)
+        silence = np.zeros((self._channels, _period(self._down, self._up).width + self._down), np.float32)
+        remaining = resampled_length(self._pushed, self._down, self._up) - self._returned
+        return self._advance(silence)[:, :remaining]
+
+    def _advance(self, block: Block) -> Block:
+        assert self._pending is not None
+        period = _period(self._down, self._up)
+        pending = np.concatenate([self._pending, block], axis=1)
+        used = max(0, (pending.shape[1] - 2 * period.width) // self._down) * self._down
+        self._pending = pending[:, used:].copy()
+        if used == 0:
+            return np.zeros((len(block), 0), np.float32)
+        with torch.inference_mode():
+            resampled = period(torch.from_numpy(pending[:, : used + 2 * period.width])).numpy()
+        self._returned += resampled.shape[1]
+        return cast(Block, resampled)
+
+
+def resample(wave: Block, from_hz: int, to_hz: int) -> Block:
+    """A whole signal ``[channels, n]`` at another rate: ``[channels, resampled_length(n, from_hz, to_hz)]``."""
+    if from_hz == to_hz:
+        return wave
+    resampler = StreamingResampler(from_hz, to_hz)
+    return np.concatenate([resampler.push(wave), resampler.flush()], axis=1)

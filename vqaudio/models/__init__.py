@@ -1,0 +1,1 @@
+"""The networks, each with its configuration; model folders."""

@@ -1,8 +1,0 @@
-"""An evaluation as a page to listen to: one HTML file with its sounds and pictures inside."""
-
-from vqaudio.report.figures import FIGURES, Figure, figure_of
-from vqaudio.report.gallery import Gallery
-from vqaudio.report.page import render
-from vqaudio.report.rivals import Rival, read_rivals
-
-__all__ = ["FIGURES", "Figure", "Gallery", "Rival", "figure_of", "read_rivals", "render"]

@@ -1,0 +1,1 @@
+"""Corpora, shards, the training loop and its log."""

@@ -1,0 +1,412 @@
+"""One loop for every trainable: phases, averaged weights, checkpoints, exact resumption, one process or many.
+
+The loop knows a model only as a :class:`~vqaudio.models.speech_vqvae.Trainable`. Batches are pure functions of the
+step, and every step seeds its own random numbers, so a killed run that is resumed goes through the losses of an
+unbroken one.
+"""
+
+import copy
+import dataclasses
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
+
+from vqaudio.codecs import sampler as sample
+from vqaudio.errors import ConfigError, DataError, ModelError
+from vqaudio.models import checkpoint
+from vqaudio.models.config import AudioVQVAEConfig, PhaseConfig, RunConfig
+from vqaudio.models.image_config import ImageVAEConfig
+from vqaudio.models.image_vqvae import ImageVQVAE, compare
+from vqaudio.models.speech_vqvae import AudioVQVAE, Trainable
+from vqaudio.models.strict import to_mapping
+from vqaudio.models.wavenet import WaveNet
+from vqaudio.training.image_shards import ImageShards
+from vqaudio.training.log import Journal, warnings_of
+from vqaudio.training.shards import AudioShards
+
+KEPT_CHECKPOINTS = 2
+ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
+CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
+
+
+@dataclass
+class RunState:
+    """Where a run stands. ``step`` counts over all phases and names the next batch; ``phase_step`` within the phase."""
+
+    step: int = 0
+    phase: int = 0
+    phase_step: int = 0
+    samples_seen: int = 0
+    seconds: float = 0.0
+    interval: int = 0  # steps since the last logged one
+    totals: dict[str, float] = field(default_factory=dict)  # sums of the metrics over those steps
+
+
+Shards = AudioShards | ImageShards
+
+
+class Observer(Protocol):
+    """Hears how training goes; the command line's progress bar is one."""
+
+    def on_step(self, state: RunState, phase: PhaseConfig) -> None:
+        """After each step."""
+
+    def on_log(self, line: dict[str, Any]) -> None:
+        """After each logged or validated interval, and each warning (a line whose ``part`` is "warning")."""
+
+
+def learning_rate(phase: PhaseConfig, step: int) -> float:
+    """The rate of step ``step`` (from 0) of a phase: a linear rise, a plateau, a linear fall."""
+    rate = phase.learning_rate * min(1.0, (step + 1) / max(1, phase.warmup_steps))
+    remaining = (phase.steps - step) / max(1, phase.decay_steps)
+    return rate * (phase.final_share + (1 - phase.final_share) * min(1.0, remaining))
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A Fabric for this process; under torchrun, one of as many processes as it started."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # terms that an objective leaves out take no part in the backward pass, which DDP must be told
+    strategy = DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto"
+    nodes, kind = processes // local, cast(Any, precision)
+    return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, precision=kind)
+
+
+def train(
+    config: RunConfig,
+    shards: Shards,
+    folder: Path,
+    resume: bool = False,
+    device: str = "auto",
+    observer: Observer | None = None,
+) -> Path:
+    """Trains ``config.model`` on ``shards`` in the run folder ``folder`` and returns the folder of the finished model.
+
+    Args:
+        config: the model and its training.
+        shards: the data; its sample rate and, where the model has speakers, its speakers must be the model's (of
+            pictures, its classes).
+        folder: gets ``checkpoints/``, ``log.jsonl``, TensorBoard's events and, at the end, ``model/``.
+        resume: goes on from the newest checkpoint; without it a folder with checkpoints is refused.
+        device: "auto", "cpu" or "cuda".
+        observer: hears of each step in the first process.
+
+    Raises:
+        ConfigError: when configuration and data do not fit.
+        DataError: when the folder already holds a run and ``resume`` is not set.
+        ModelError: when the newest checkpoint is damaged.
+    """
+    config = _resolved(config, shards)
+    _check(config, shards)
+    newest = _newest_checkpoint(folder)
+    if newest and not resume:
+        raise DataError(f"{folder}: already holds a run; add --resume to go on with it, or give another folder")
+    fabric = make_fabric(device, config.train.precision)
+    fabric.launch()
+    return _Run(config, shards, folder, fabric, observer).go(newest)
+
+
+def _resolved(config: RunConfig, shards: Shards) -> RunConfig:
+    """``config`` with the data's speakers where it asks for them."""
+    model = config.model
+    if not isinstance(model, AudioVQVAEConfig) or model.speakers != ALL_SPEAKERS or isinstance(shards, ImageShards):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(model, speakers=shards.speakers))
+
+
+def _check(config: RunConfig, shards: Shards) -> None:
+    model = config.model
+    if isinstance(shards, ImageShards):
+        shards.check(model)
+        return
+    if not isinstance(model, AudioVQVAEConfig):
+        raise ConfigError(f"model.kind = {model.kind!r} learns from pictures, the data are sounds: prepare pictures")
+    if model.sample_rate_hz != shards.sample_rate_hz:
+        raise ConfigError(
+            f"model.sample_rate_hz = {model.sample_rate_hz} is not the data's {shards.sample_rate_hz}: prepare it anew"
+        )
+    if model.speakers and model.speakers != shards.speakers:
+        raise ConfigError(
+            f'model.speakers are not the data\'s: give ["*"] for all {len(shards.speakers)} of its, or none for '
+            "a decoder that knows no speakers"
+        )
+    for phase in config.train.phases:
+        hop, crop = model.encoder.hop_length, phase.crop_samples
+        if crop % hop:
+            raise ConfigError(f"{phase.name}.crop_samples = {crop} is not valid: give a multiple of {hop}")
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    found = sorted(path for path in (folder / CHECKPOINTS).glob("[0-9]*") if path.is_dir())
+    return found[-1] if found else None
+
+
+@contextmanager
+def _deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Lets Ctrl-C and SIGTERM end the run after the step in progress; yields "was one received?"."""
+    received: list[int] = []
+    handled = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, _: received.append(number)) for number in handled]
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in zip(handled, previous, strict=True):
+            signal.signal(number, handler)
+
+
+class _Run:
+    """One process's part in a training run."""
+
+    def __init__(
+        self, config: RunConfig, shards: Shards, folder: Path, fabric: Fabric, observer: Observer | None
+    ) -> None:
+        self.config, self.shards, self.folder, self.fabric = config, shards, folder, fabric
+        self.observer = observer if fabric.is_global_zero else None
+        torch.manual_seed(config.train.seed)
+        self.model = checkpoint.build(config.model).to(fabric.device)
+        if config.train.start_from:
+            checkpoint.load_parts(self.model, Path(config.train.start_from), config.train.start_parts)
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if config.train.compile:
+            for network in (module for module in self.model.modules() if isinstance(module, WaveNet)):
+                network.compile()
+        self.state = RunState()
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.saved_at = time.monotonic()
+        self.stopping = False
+        self.journal: Journal | None = None
+
+    @property
+    def trainable(self) -> Trainable:
+        return self.model
+
+    def go(self, newest: Path | None) -> Path:
+        optimizer_state = self._restore(newest) if newest else None
+        if self.fabric.is_global_zero:
+            self.journal = Journal(self.folder, self.state.step, self.observer.on_log if self.observer else None)
+        try:
+            with _deferred_signals() as interrupted:
+                while self.state.phase < len(self.config.train.phases) and not self.stopping:
+                    self._run_phase(optimizer_state, interrupted)
+                    optimizer_state = None
+                self._save()
+                self.fabric.barrier()
+            if self.stopping:
+                raise KeyboardInterrupt
+            return self._finish()
+        finally:
+            if self.journal:
+                self.journal.close()
+
+    # ---------------------------------------------------------------------------------------------- the phases
+
+    def _run_phase(self, optimizer_state: dict[str, Tensor] | None, interrupted: Callable[[], bool]) -> None:
+        phase = self.config.train.phases[self.state.phase]
+        if phase.batch_size % self.fabric.world_size:
+            processes = self.fabric.world_size
+            raise ConfigError(
+                f"{phase.name}.batch_size = {phase.batch_size} is not valid: give a multiple of {processes}"
+            )
+        parameters = self._choose_parts(phase)
+        optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, weight_decay=self.config.train.weight_decay)
+        if optimizer_state:
+            checkpoint.load_flat_state(optimizer, optimizer_state)
+        wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
+        wrapped.mark_forward_method("loss")
+        while self.state.phase_step < phase.steps and not self._told_to_stop(interrupted()):
+            self._step(phase, wrapped)
+        if self.state.phase_step >= phase.steps:
+            self.state.phase += 1
+            self.state.phase_step = 0
+
+    def _told_to_stop(self, interrupted: bool) -> bool:
+        """Whether any process was interrupted: all must end after the same step, or one would wait for the others."""
+        if self.fabric.world_size > 1:
+            told = torch.tensor(float(interrupted), device=self.fabric.device)
+            interrupted = bool(self.fabric.all_reduce(told, reduce_op="sum"))
+        self.stopping = interrupted
+        return interrupted
+
+    def _choose_parts(self, phase: PhaseConfig) -> list[nn.Parameter]:
+        """Freezes all parts but the phase's own, batch statistics and codebook averages included."""
+        parts = dict(self.model.named_children())
+        unknown = sorted(set(phase.train) - set(parts))
+        if unknown:
+            raise ConfigError(f"{phase.name}.train: there is no part {unknown[0]!r}: use {', '.join(sorted(parts))}")
+        self.model.eval().requires_grad_(False)
+        for name in phase.train:
+            parts[name].train().requires_grad_(True)
+        self.model.training = True  # the whole trains; which parts follow is said above
+        self.trainable.set_objective(dict(phase.objective))
+        self.averaged.set_objective(dict(phase.objective))
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _step(self, phase: PhaseConfig, wrapped: Any) -> None:
+        started = time.monotonic()
+        train, state = self.config.train, self.state
+        assert self.optimizer is not None
+        torch.manual_seed(train.seed * 1_000_003 + state.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(phase, state.phase_step)
+        with self.fabric.autocast():  # which Fabric sees to by itself only where it wraps the model for DDP
+            loss = wrapped.loss(self._batch(phase))
+        self.fabric.backward(loss.total)
+        norm = self.fabric.clip_gradients(wrapped, self.optimizer, max_norm=train.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._average()
+        metrics = {"loss": loss.total.detach(), **loss.metrics, "gradient_norm": cast(Tensor, norm)}
+        for name, value in metrics.items():
+            state.totals[name] = state.totals.get(name, 0.0) + float(value)
+        state.interval += 1
+        state.step += 1
+        state.phase_step += 1
+        state.samples_seen += phase.batch_size * self.shards.row_samples(phase.crop_samples)
+        state.seconds += time.monotonic() - started
+        self._after_step(phase)
+
+    def _batch(self, phase: PhaseConfig) -> dict[str, Tensor]:
+        share = phase.batch_size // self.fabric.world_size
+        rows = slice(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
+        batch = self.shards.batch(self.config.train.seed, self.state.step, rows, phase.batch_size, phase.crop_samples)
+        return cast(dict[str, Tensor], self.fabric.to_device(batch))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Moves the averaged weights; early steps weigh more, so that the average does not start from noise."""
+        decay = min(self.config.train.average_decay, (1 + self.state.phase_step) / (10 + self.state.phase_step))
+        for mine, theirs in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+            if theirs.requires_grad:
+                mine.lerp_(theirs, 1 - decay)
+        for copied, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            copied.copy_(buffer)
+
+    def _after_step(self, phase: PhaseConfig) -> None:
+        train, state = self.config.train, self.state
+        if self.observer:
+            self.observer.on_step(state, phase)
+        last = state.phase_step == phase.steps
+        if state.step % train.log_every == 0 or last:
+            self._log(phase)
+        if state.step % train.validate_every == 0 or last:
+            self._validate(phase)
+        if time.monotonic() - self.saved_at > 60 * train.checkpoint_minutes:
+            self._save()
+
+    # --------------------------------------------------------------------------------------- logging, validation
+
+    def _log(self, phase: PhaseConfig) -> None:
+        state = self.state
+        device = self.fabric.device
+        means = self.fabric.all_reduce({name: torch.tensor(v, device=device) for name, v in state.totals.items()})
+        values = {name: float(mean) / state.interval for name, mean in cast(dict[str, Tensor], means).items()}
+        values["learning_rate"] = learning_rate(phase, state.phase_step - 1)
+        values["samples_per_second"] = state.samples_seen / max(state.seconds, 1e-9)
+        state.totals, state.interval = {}, 0
+        if self.journal:
+            self.journal.write(state.step, phase.name, "train", values)
+
+    @torch.no_grad()
+    def _validate(self, phase: PhaseConfig) -> None:
+        """Figures of the averaged model over the whole validation pass, codes used among them."""
+        if not self.journal:
+            return
+        values: dict[str, float] = {}
+        model = self.config.model
+        counts = torch.zeros(0 if isinstance(model, ImageVAEConfig) else model.quantizer.codebook_size)
+        crops = self.config.train.validation_crops
+        for number, rows in enumerate(self.shards.validation_batches(crops, phase.batch_size, phase.crop_samples)):
+            batch = cast(dict[str, Tensor], self.fabric.to_device(rows))
+            with self.fabric.autocast():
+                probe = self.averaged.probe(batch)
+            for name, value in probe.metrics.items():
+                values[name] = values.get(name, 0.0) + float(value) * len(next(iter(rows.values()))) / crops
+            if probe.codes is not None:
+                counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
+            if number == 0 and dict(phase.objective).get("nll"):
+                self._show(batch)
+        if len(counts):
+            share = counts / counts.sum()
+            values["codes_used"] = float((counts > 0).sum())
+            values["code_entropy_bits"] = float(-torch.xlogy(share, share).sum() / math.log(2))
+        self.journal.write(self.state.step, phase.name, "validation", values)
+        for message in warnings_of(values, len(counts)):
+            self.journal.warn(self.state.step, phase.name, message)
+
+    def _show(self, batch: dict[str, Tensor]) -> None:
+        """What the averaged model makes of the first of a batch, to hear or to see."""
+        assert self.journal is not None
+        if isinstance(self.averaged, ImageVQVAE):
+            self.journal.show_picture(self.state.step, compare(self.averaged, batch["image"]))
+        elif isinstance(self.averaged, AudioVQVAE) and self.config.train.sound_seconds:
+            self.journal.show(self.state.step, sample.preview(self.averaged, batch, self.config.train.sound_seconds))
+
+    # ----------------------------------------------------------------------------------------------- checkpoints
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            **asdict(self.state),
+            **self.shards.seen(self.state.samples_seen),
+            "data_sha256": self.shards.checksum,
+            **self._speaker_facts(),
+            "train": to_mapping(self.config.train),
+        }
+
+    def _speaker_facts(self) -> dict[str, Any]:
+        model = self.config.model
+        if not (isinstance(self.shards, AudioShards) and isinstance(model, AudioVQVAEConfig) and model.speakers):
+            return {}
+        return {"speakers": self.shards.speaker_facts()}
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if not self.fabric.is_global_zero:
+            return
+        training = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self.optimizer is not None:
+            training |= {f"optimizer.{name}": tensor for name, tensor in checkpoint.flat_state(self.optimizer).items()}
+        folder = self.folder / CHECKPOINTS
+        name = f"{self.state.step:09d}"
+        checkpoint.save_model(folder / name, self.config.model, self.averaged.state_dict(), self._facts(), training)
+        for old in sorted(folder.glob("[0-9]*"))[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+
+    def _restore(self, folder: Path) -> dict[str, Tensor]:
+        """Puts the weights and the state of a checkpoint in place and returns the optimizer's tensors."""
+        remedy = f"delete {folder} to resume from the checkpoint before it"
+        try:
+            document = checkpoint.read_document(folder)
+            if checkpoint.read_config(folder) != self.config.model:  # what the file leaves out has its default
+                raise ConfigError(
+                    f"{folder}: is of another model configuration; resume with the TOML that began the run"
+                )
+            self.state = RunState(**{f.name: document["training"][f.name] for f in fields(RunState)})
+            tensors = checkpoint.read_tensors(folder / checkpoint.TRAINING_FILE)
+            self.model.load_state_dict(checkpoint.with_prefix(tensors, "model."))
+            self.averaged.load_state_dict(checkpoint.read_tensors(folder / checkpoint.WEIGHTS_FILE))
+        except ModelError as error:
+            raise ModelError(f"{error}; or {remedy}") from None
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{folder}: is damaged ({str(error).splitlines()[-1].strip()}); {remedy}") from None
+        return checkpoint.with_prefix(tensors, "optimizer.") if self.state.phase_step else {}
+
+    def _finish(self) -> Path:
+        finished = self.folder / FINISHED_MODEL
+        if self.fabric.is_global_zero:
+            checkpoint.save_model(finished, self.config.model, self.averaged.state_dict(), self._facts())
+        self.fabric.barrier()
+        return finished
