@@ -1,8 +1,9 @@
 """The PixelCNN in integers: the same frequencies, bit for bit, on every machine, so that coded pictures travel.
 
 The arithmetic, and why it never overflows, is that of :mod:`vqaudio.kernels.wavenet_integer`. What differs: the
-vertical stack has no residual stream, so that what its layers hand on is at position 14 always, but for the first, which
-sees the embedded codes; and a horizontal layer's inputs, its own stream and the vertical stack's, are brought to one position.
+vertical stack has no residual stream, so that what its layers hand on is at position 14 always, but for the first,
+which sees the embedded codes; and a horizontal layer's inputs, its own stream and the vertical stack's, are brought
+to one position.
 """
 
 from fractions import Fraction

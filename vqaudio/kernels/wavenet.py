@@ -1,8 +1,8 @@
 """The Numba kernel of one stream: :mod:`vqaudio.kernels.wavenet_reference` at the speed of one core's caches.
 
 The weights' way from the cache to the core is the limit, so they are kept narrow
-(:mod:`vqaudio.kernels.int16_weights`): a small network's then fit into the second-level cache. The products are :mod:`vqaudio.kernels.simd`'; each layer
-remembers its past inputs, narrow too, in a ring.
+(:mod:`vqaudio.kernels.int16_weights`): a small network's then fit into the second-level cache. The products are
+:mod:`vqaudio.kernels.simd`'; each layer remembers its past inputs, narrow too, in a ring.
 
 The compiled code is cached beside this file or, where that cannot be written, in the user's cache folder.
 """
