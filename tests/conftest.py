@@ -22,6 +22,9 @@ from vqaudio.models.config import (
     MelConfig,
     PerturbConfig,
     QuantizerConfig,
+    SpeechModelConfig,
+    VocoderConfig,
+    VocoderVQVAEConfig,
     WaveNetConfig,
 )
 
@@ -56,7 +59,7 @@ TINY = AudioVQVAEConfig(
 PRIOR = WaveNetConfig(levels=100, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=1)
 
 
-def _save(folder: Path, seed: int, config: AudioVQVAEConfig = TINY) -> Path:
+def _save(folder: Path, seed: int, config: SpeechModelConfig = TINY) -> Path:
     torch.manual_seed(seed)
     checkpoint.save_model(folder, config, checkpoint.build(config).state_dict(), {"step": 7}, half=True)
     return folder
@@ -152,3 +155,29 @@ def hearing_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hearing_codec(hearing_model: Path) -> Codec:
     return load(hearing_model, "cpu")
+
+
+VOCODED = VocoderVQVAEConfig(
+    pre_emphasis=0.85,
+    quantizer=QuantizerConfig(codebook_size=100, code_dim=8, stages=8),
+    encoder=EncoderConfig(
+        channels=(12,),
+        strides=(8,),
+        spectrum=MelConfig(400, 20),
+        spectrum_hop=64,
+        fine_spectrum=MelConfig(1024, 30),
+        residual_dilations=(1, 2),
+        look_ahead=1,
+    ),
+    conditioning=ConditioningConfig(
+        channels=16, residual_dilations=(1, 2), features=16, frames_per_token=8, frame_dilations=(1,), look_ahead=1
+    ),
+    vocoder=VocoderConfig(bands=20),
+    prior=dataclasses.replace(PRIOR, marks=8),
+)
+
+
+@pytest.fixture(scope="session")
+def vocoded_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of speech parameters: 512 samples and eight tokens a vector, frames of 64 samples."""
+    return _save(tmp_path_factory.mktemp("models") / "vocoded", 5, VOCODED)

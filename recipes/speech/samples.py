@@ -13,8 +13,8 @@ import torch
 from scipy.signal import find_peaks
 
 import vqaudio
+from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.generation import generate
-from vqaudio.codecs.streaming import mixed
 from vqaudio.dsp.audio import log_mel, measure_level
 from vqaudio.io.resample import resample
 from vqaudio.io.sound import SoundReader

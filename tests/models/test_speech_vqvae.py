@@ -88,7 +88,7 @@ def crop_of_tokens(
 def test_context_tokens_suffice_for_the_encoder() -> None:
     model = build().eval()
     wave = noise(1, 60 * HOP)
-    cut, middle = crop_of_tokens(model, model.encoder_context)
+    cut, middle = crop_of_tokens(model, model.encoder_reach.before)
     part = wave[:, cut.start * HOP : cut.stop * HOP]
     torch.testing.assert_close(model.encoder(part)[:, :, middle], model.encoder(wave)[:, :, 25:35])
     assert torch.equal(model.encode(part)[:, middle], model.encode(wave)[:, 25:35])
@@ -109,7 +109,7 @@ def test_an_encoder_of_the_spectrum_hears_no_further_than_its_context() -> None:
         if "pointwise" in name:  # which begin at zero
             torch.nn.init.normal_(value, std=0.1)
     vector, context = 4 * 64, model.encoder.context
-    assert model.encoder_context == 4 * context
+    assert model.encoder_reach.before == 4 * context
     wave = noise(1, 60 * vector)
     part = wave[:, (25 - context) * vector : (35 + context) * vector]
     torch.testing.assert_close(
@@ -155,9 +155,9 @@ def test_context_tokens_suffice_for_the_conditioning() -> None:
     model = build().eval()
     codes = torch.randint(32, (1, 60))
     whole = model.features(codes)[:, :, 25:35]
-    cut, middle = crop_of_tokens(model, model.conditioning_context)
+    cut, middle = crop_of_tokens(model, model.conditioning_reach.before)
     torch.testing.assert_close(model.features(codes[:, cut])[:, :, middle], whole)
-    cut, middle = crop_of_tokens(model, model.conditioning_context - 1)
+    cut, middle = crop_of_tokens(model, model.conditioning_reach.before - 1)
     assert not torch.allclose(model.features(codes[:, cut])[:, :, middle], whole, atol=1e-5)
 
 
@@ -333,7 +333,7 @@ def test_a_token_becomes_several_frames() -> None:
 
 def test_frames_hear_no_further_than_the_context_says() -> None:
     model = build(**SPREAD).eval()
-    context = model.conditioning_context
+    context = model.conditioning_reach.before
     codes = torch.randint(32, (1, 60))
     whole = model.features(codes)[:, :, 4 * 25 : 4 * 35]
     part = model.features(codes[:, 25 - context : 35 + context])

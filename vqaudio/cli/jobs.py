@@ -111,7 +111,7 @@ def read_prompt(codec: "Codec", path: str) -> "Stream":
         if file.read(len(MAGIC)) == MAGIC:
             file.seek(0)
             return codec.read(file)
-    from vqaudio.codecs.streaming import mixed
+    from vqaudio.codecs.encoding import mixed
     from vqaudio.io.sound import SoundReader
 
     with SoundReader(path) as sound:
@@ -164,9 +164,9 @@ def codes_sounds(model: str) -> bool:
     """Says whether a model is one of sounds; ``ModelError`` where there is none."""
     from vqaudio.codecs.speech import model_folder
     from vqaudio.models.checkpoint import read_config
-    from vqaudio.models.config import AudioVQVAEConfig
+    from vqaudio.models.config import SpeechModelConfig
 
-    return isinstance(read_config(model_folder(model)), AudioVQVAEConfig)
+    return isinstance(read_config(model_folder(model)), SpeechModelConfig)
 
 
 class Encoders:

@@ -44,7 +44,7 @@ class Voices:
 
     @staticmethod
     def _learn(codec: "Codec", path: str) -> "Voice":
-        from vqaudio.codecs.streaming import mixed
+        from vqaudio.codecs.encoding import mixed
         from vqaudio.io.sound import SoundReader
 
         with SoundReader(path) as sound:

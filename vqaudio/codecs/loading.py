@@ -7,7 +7,7 @@ from vqaudio.codecs.image import ImageCodec, ImageModelFacts, image_model_facts,
 from vqaudio.codecs.speech import Codec, ModelFacts, model_facts, model_folder
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.models import checkpoint
-from vqaudio.models.config import AudioVQVAEConfig
+from vqaudio.models.config import SpeechModelConfig
 
 __all__ = ["Codec", "ImageCodec", "Stream", "facts_of", "load"]
 
@@ -24,7 +24,7 @@ def load(model: str | Path = "speech", device: str = "auto") -> Codec | ImageCod
         ConfigError: there is no such device.
     """
     folder = model_folder(model)
-    if isinstance(checkpoint.read_config(folder), AudioVQVAEConfig):
+    if isinstance(checkpoint.read_config(folder), SpeechModelConfig):
         return load_sounds(model, device)
     return load_images(model, device)
 
@@ -36,4 +36,4 @@ def facts_of(folder: Path) -> ModelFacts | ImageModelFacts:
         ModelError: it is no model, or a damaged one.
     """
     config = checkpoint.read_config(folder)
-    return model_facts(folder) if isinstance(config, AudioVQVAEConfig) else image_model_facts(folder, config)
+    return model_facts(folder) if isinstance(config, SpeechModelConfig) else image_model_facts(folder, config)

@@ -4,20 +4,16 @@ Samplers are never methods of a module: the same export serves the decoder and t
 same rule from uniform numbers made outside, so that a seed means the same thing to each.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from vqaudio.bitstream.entropy import FrequencyModel
-from vqaudio.codecs.vocoder import Restorer, score
-from vqaudio.dsp import audio
 from vqaudio.errors import ModelError
 from vqaudio.models.prior import WaveNetPrior
-from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
@@ -229,39 +225,6 @@ class Sampler:
         if prepared not in self._networks:
             self._networks[prepared] = prepared(self._weights)
         return self._networks[prepared]
-
-
-class Preview(NamedTuple):
-    """What training shows of a model: ``sounds`` -1..1 ``[T]`` and ``pictures`` 0..1 ``[height, width]``, by name."""
-
-    sounds: dict[str, Floats]
-    pictures: dict[str, Floats]
-    sample_rate_hz: int
-
-
-@torch.no_grad()
-def preview(model: AudioVQVAE, batch: Mapping[str, torch.Tensor], seconds: float) -> Preview:
-    """The first crop of ``batch``, at most ``seconds`` of it, before and after coding, with their log-mel spectra.
-
-    The draw is the same at each call. ``batch`` is that of :meth:`vqaudio.models.speech_vqvae.AudioVQVAE.loss`.
-    """
-    hop, rate_hz = model.config.decoder.hop_length, model.config.sample_rate_hz
-    vector = model.config.encoder.hop_length
-    samples = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // vector) * vector
-    wave, speaker = batch["wave"][:1, :samples], batch["speaker"][:1]
-    codes, voice = model.encode(model.emphasise(wave))[0], model.voice(speaker)
-    own = score(model, codes.cpu().numpy().astype(np.int32), None if voice is None else _array(voice[0]))
-    stream = Sampler(model.decoder, audio.SILENCE_LEVEL, model.config.temperature).stream()
-    marks = own.marks(model.config.decoder, 0.0)
-    symbols = stream.push(own.features, np.random.default_rng(0).random(samples), marks)
-    sounds = {"original": _array(wave[0]), "decoded": Restorer(model)(symbols, own, 0.0)}
-    mel = model.config.mels[0]
-    pictures = {}
-    for name, sound in sounds.items():
-        spectrum = audio.log_mel(torch.from_numpy(sound)[None], rate_hz, mel.n_fft, hop, mel.n_mels)[0].flip(0)
-        floor = math.log(audio.MEL_FLOOR)
-        pictures[name] = _array(((spectrum - floor) / (math.log(mel.n_fft / 4) - floor)).clamp(0, 1))
-    return Preview({name: sound.clip(-1, 1) for name, sound in sounds.items()}, pictures, rate_hz)
 
 
 def frequency_model(prior: WaveNetPrior) -> FrequencyModel:

@@ -8,12 +8,14 @@ stream's length. Of a short sound there are few, each spoken alone: company pays
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from threadpoolctl import threadpool_limits
 
 from vqaudio.codecs.sampler import Sampler
@@ -91,6 +93,14 @@ class Part(NamedTuple):
     features: Floats
     marks: Integers | None
     generator: np.random.Generator
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks run in one thread of this thread's own: with one they round alike wherever they run."""
+    torch.get_num_threads()  # a thread's first call of torch sets its number of threads, which must not come later
+    with threadpool_limits(1, "openmp"):
+        yield
 
 
 def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]:

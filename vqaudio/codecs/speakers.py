@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vqaudio.dsp.audio import measure_level
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.io.resample import StreamingResampler
+from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
 Voice = npt.NDArray[np.float32]  # a vector [V]
@@ -29,7 +30,7 @@ _NEAR_NAMES = 3
 _CANDIDATES = 16  # speakers tried at once
 
 
-def named_voice(model: AudioVQVAE, speaker: str) -> Voice:
+def named_voice(model: SpeechModel, speaker: str) -> Voice:
     """The voice of one of the model's speakers.
 
     Raises:
@@ -46,7 +47,7 @@ def named_voice(model: AudioVQVAE, speaker: str) -> Voice:
     return np.ascontiguousarray(model.speakers.weight[names.index(speaker)].detach().float().cpu().numpy())
 
 
-def fitted_voice(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
+def fitted_voice(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
     """The voice in a recording, of someone the model need never have heard.
 
     Starts from the most alike of the model's speakers and takes a fixed number of gradient steps on the error of what
@@ -64,6 +65,8 @@ def fitted_voice(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_h
     """
     if model.speakers is None:
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
+    if not isinstance(model, AudioVQVAE):
+        raise ModelError(f"a voice cannot be fitted to a model of kind {model.config.kind!r}: give a speaker's name")
     own = _prepared(model, wave, sample_rate_hz)
     with torch.no_grad():
         codes = model.encode(model.emphasise(own))
@@ -89,7 +92,7 @@ def _prepared(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_hz: 
         length_s = len(wave) / sample_rate_hz
         raise SoundError(f"{length_s:.1f} s with too little speech to learn a voice from; give some seconds of speech")
     whole = own.shape[1] - own.shape[1] % model.config.encoder.hop_length
-    device = model.decoder.embedding.weight.device
+    device = model.device
     return torch.from_numpy(own[:, :whole] * np.float32(level.gain)).to(device)
 
 

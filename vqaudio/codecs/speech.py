@@ -17,28 +17,18 @@ import torch
 from vqaudio.bitstream.container import Coder, Header, Modality
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.bitstream.stream import Stream, add_coder_finder
-from vqaudio.codecs import vocoder as speaking
-from vqaudio.codecs.sampler import Sampler, frequency_model
-from vqaudio.codecs.segments import GROUP
+from vqaudio.codecs.decoding import decode_blocks, warm_decoder
+from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, mixed, survey, token_count
+from vqaudio.codecs.sampler import frequency_model
+from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.speakers import Voice, fitted_voice, named_voice
-from vqaudio.codecs.streaming import (
-    BLOCK_TOKENS,
-    Sampling,
-    Sound,
-    TokenRange,
-    WaveSound,
-    decode_blocks,
-    encode_blocks,
-    mixed,
-    survey,
-    token_count,
-)
-from vqaudio.dsp.audio import SILENCE_LEVEL, Block
+from vqaudio.codecs.tokens import TokenRange
+from vqaudio.dsp.audio import Block
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.models import checkpoint
-from vqaudio.models.config import AudioVQVAEConfig
-from vqaudio.models.speech_vqvae import AudioVQVAE
+from vqaudio.models.config import SpeechModelConfig
+from vqaudio.models.speech_model import SpeechModel
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 _LOUDEST = float(np.finfo(np.float32).max)
@@ -101,7 +91,7 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
     """
     folder = model_folder(model)
     loaded = checkpoint.load_model(folder)
-    if not isinstance(loaded, AudioVQVAE):
+    if not isinstance(loaded, SpeechModel):
         raise _not_of_sounds(model)
     codec = Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
     _loaded.add(codec)
@@ -152,7 +142,7 @@ def model_facts(folder: Path) -> ModelFacts:
         ModelError: it is no model of sounds, or a damaged one.
     """
     config = checkpoint.read_config(folder)
-    if not isinstance(config, AudioVQVAEConfig):
+    if not isinstance(config, SpeechModelConfig):
         raise _not_of_sounds(folder)
     with torch.device("meta"):
         model = checkpoint.build(config)
@@ -184,13 +174,13 @@ class Codec:
     restored exactly.
     """
 
-    def __init__(self, model: AudioVQVAE, fingerprint: bytes) -> None:
+    def __init__(self, model: SpeechModel, fingerprint: bytes) -> None:
         self.model = model.eval().requires_grad_(False)
         self.fingerprint = fingerprint
         self._prior_coder: PriorCoder | None = None
 
     @property
-    def config(self) -> AudioVQVAEConfig:
+    def config(self) -> SpeechModelConfig:
         """The model's configuration."""
         return self.model.config
 
@@ -311,12 +301,7 @@ class Codec:
 
     def warm_up(self) -> None:
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
-        sampler = Sampler(self.model.decoder, SILENCE_LEVEL)
-        features = np.zeros((GROUP, 1, self.config.decoder.features), np.float32)
-        uniforms = np.full((GROUP, self.config.decoder.hop_length), 0.5)
-        sampler.stream().push(features[0], uniforms[0])
-        sampler.streams(GROUP).push(features, uniforms)
-        speaking.warm_up(self.model)
+        warm_decoder(self.model)
 
     # ---------------------------------------------------------------------------------------------- block by block
 

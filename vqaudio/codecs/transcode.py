@@ -10,9 +10,10 @@ import numpy as np
 
 from vqaudio.bitstream.container import Coder, Header, Modality, StreamReader, StreamWriter
 from vqaudio.bitstream.stream import Damage, damage_of
+from vqaudio.codecs.encoding import Sound
 from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.speech import Codec, find_bundled, find_coder
-from vqaudio.codecs.streaming import Sound, read_ranges
+from vqaudio.codecs.tokens import read_ranges
 from vqaudio.errors import ContainerError
 from vqaudio.io.resample import resampled_length
 from vqaudio.io.sound import SoundWriter

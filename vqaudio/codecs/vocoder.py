@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 
 from vqaudio.bitstream.entropy import Codes
+from vqaudio.codecs.segments import one_thread
 from vqaudio.dsp import audio, source
 from vqaudio.dsp.audio import Block
 from vqaudio.models.config import WaveNetConfig
@@ -72,9 +72,8 @@ class Score(NamedTuple):
 @torch.inference_mode()
 def score(model: AudioVQVAE, codes: Codes, voice: Floats | None) -> Score:
     """``codes[n]``, spoken in ``voice[V]``, to the :class:`Score` of their ``n * frames_per_token`` frames."""
-    device = model.decoder.embedding.weight.device
-    # with one thread it rounds alike wherever it runs, and is called by as many as there are cores
-    with threadpool_limits(1, "openmp"), torch.autocast(device.type, enabled=False):
+    device = model.device
+    with one_thread(), torch.autocast(device.type, enabled=False):
         who = None if voice is None else torch.from_numpy(voice)[None].to(device)
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
         voicing = None

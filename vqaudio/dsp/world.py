@@ -16,7 +16,8 @@ LOWEST_HZ, HIGHEST_HZ = 60.0, 400.0  # of the pitch
 
 
 class SpeechParameters(NamedTuple):
-    """Frame i is that of sample ``i * hop_length``: the natural log of the power in mel ``bands[frames, bands]``, and the pitch ``f0_hz[frames]``, 0 where there is no voice."""
+    """Frame i is that of sample ``i * hop_length``. ``bands[frames, bands]`` is the natural log of power in mel bands,
+    ``f0_hz[frames]`` the pitch, 0 where there is no voice."""
 
     bands: Floats
     f0_hz: Floats

@@ -21,15 +21,16 @@ import torch
 
 from vqaudio.bitstream.container import Coder
 from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.speech import Codec
-from vqaudio.codecs.streaming import mixed
 from vqaudio.dsp import audio
 from vqaudio.errors import ConfigError, DataError, VqaudioError
 from vqaudio.evaluation import metrics as scores
 from vqaudio.evaluation.metrics import Mean, Original, Scores, summary
 from vqaudio.io.resample import resample
 from vqaudio.io.sound import SoundReader
+from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.training.corpora import Recording, find_recordings
 
 Wave = npt.NDArray[np.float32]
@@ -267,24 +268,31 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Vo
         voice: who speaks, where the model knows speakers.
     """
     model, (level,) = codec.model, audio.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
-    device = model.decoder.embedding.weight.device
+    device = model.device
     padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.hop_length - len(wave)))
     emphasised = model.emphasise(torch.from_numpy(padded)[None].to(device))
     told = None if voice is None else torch.from_numpy(voice)[None].to(device)
 
+    found, per_token = {}, None
+    if model.prior is not None and model.prior.speakers is None:
+        tokens = torch.from_numpy(codes.astype(np.int64))[None].to(device)
+        per_token = float(model.prior.nll(tokens).mean()) * _BITS_PER_NAT
+        found["bits_per_token"] = per_token
+    if not isinstance(model, AudioVQVAE):  # its decoder has no likelihood
+        return found
+    drawn = model
+
     def decoder_bits(used: Codes) -> float:
-        features = model.features(torch.from_numpy(used.astype(np.int64))[None].to(device), told)
-        return float(model.decoder_nll(features, emphasised, emphasised.shape[1])) * _BITS_PER_NAT
+        features = drawn.features(torch.from_numpy(used.astype(np.int64))[None].to(device), told)
+        return float(drawn.decoder_nll(features, emphasised, emphasised.shape[1])) * _BITS_PER_NAT
 
     bits = decoder_bits(codes)
     uniform = math.log2(codec.config.quantizer.codebook_size)
-    found = {
+    found |= {
         "bits_per_sample": bits,
         "bits_per_sample_shuffled": decoder_bits(np.resize(foreign, codes.size)),
         "bound_uniform_prior": bits + uniform / model.hop_length,
     }
-    if model.prior is not None and model.prior.speakers is None:
-        tokens = torch.from_numpy(codes.astype(np.int64))[None].to(device)
-        per_token = float(model.prior.nll(tokens).mean()) * _BITS_PER_NAT
-        found |= {"bits_per_token": per_token, "bound_learnt_prior": bits + per_token / model.hop_length}
+    if per_token is not None:
+        found["bound_learnt_prior"] = bits + per_token / model.hop_length
     return found

@@ -19,22 +19,31 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vqaudio.errors import ConfigError, ModelError
-from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, model_from_mapping, model_to_mapping
+from vqaudio.models.config import (
+    AudioVQVAEConfig,
+    ModelConfig,
+    VocoderVQVAEConfig,
+    model_from_mapping,
+    model_to_mapping,
+)
 from vqaudio.models.image_config import ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVAE, ImageVQVAE
 from vqaudio.models.speech_vqvae import AudioVQVAE
+from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
 
 
-Model = AudioVQVAE | ImageVQVAE | ImageVAE
+Model = AudioVQVAE | VocoderVQVAE | ImageVQVAE | ImageVAE
 
 
 def build(config: ModelConfig) -> Model:
     """A model of the configuration's kind with fresh weights."""
     if isinstance(config, AudioVQVAEConfig):
         return AudioVQVAE(config)
+    if isinstance(config, VocoderVQVAEConfig):
+        return VocoderVQVAE(config)
     return ImageVQVAE(config) if isinstance(config, ImageVQVAEConfig) else ImageVAE(config)
 
 

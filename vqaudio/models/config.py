@@ -5,10 +5,8 @@ class paths and nothing is executed: an unknown key, a wrong type or a bad value
 :class:`~vqaudio.errors.ConfigError` that names the field, the value and the remedy.
 """
 
-import math
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,271 +15,16 @@ from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
 from vqaudio.models.settings import QuantizerConfig as QuantizerConfig
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
+from vqaudio.models.speech_config import AudioVQVAEConfig as AudioVQVAEConfig
+from vqaudio.models.speech_config import ConditioningConfig as ConditioningConfig
+from vqaudio.models.speech_config import EncoderConfig as EncoderConfig
+from vqaudio.models.speech_config import MelConfig as MelConfig
+from vqaudio.models.speech_config import PerturbConfig as PerturbConfig
+from vqaudio.models.speech_config import SpeechModelConfig as SpeechModelConfig
+from vqaudio.models.speech_config import VocoderConfig as VocoderConfig
+from vqaudio.models.speech_config import VocoderVQVAEConfig as VocoderVQVAEConfig
+from vqaudio.models.speech_config import WaveNetConfig as WaveNetConfig
 from vqaudio.models.strict import from_mapping, read_toml, to_mapping
-
-_FEWEST_MARKS = 9  # eight shares of a period, and none
-_FEWEST_BANDS = 16
-_HIGHEST_RATE_HZ = 48000  # beyond, the longest period does not fit into the window in which periods are looked for
-
-
-@dataclass(frozen=True)
-class MelConfig:
-    """One log-mel spectrogram: ``n_fft`` samples of window, ``n_mels`` bands."""
-
-    n_fft: int = 1024
-    n_mels: int = 80
-
-    def __post_init__(self) -> None:
-        _positive("n_fft", self.n_fft)
-        _positive("n_mels", self.n_mels)
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """The strided encoder: convolutions of stride 2 and window 4 (section 4.2), then dilated residual blocks.
-
-    ``channels`` has one entry a strided layer. ``strides``, where they are not all 2, has one, too, even numbers; a
-    layer's window is twice its stride. ``residual_dilations`` has one entry a residual block of kernel 3 at the rate of
-    the vectors. Where there is a ``spectrum``, the first convolution is a fixed one, the log-mel spectrogram that it
-    describes, a frame each ``spectrum_hop`` samples, and how periodic the sound is at each pitch is heard beside it: a
-    network need not learn first what spectra are.
-    """
-
-    channels: tuple[int, ...] = (64, 96, 128, 192, 256, 256)
-    residual_dilations: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
-    spectrum: MelConfig | None = None
-    spectrum_hop: int = 64
-
-    def __post_init__(self) -> None:
-        _require(1 <= len(self.channels) <= 12, "channels", self.channels, "give 1 to 12 strided layers")
-        for width in (*self.channels, *self.residual_dilations):
-            _positive("channels and residual_dilations", width)
-        strides = self.strides
-        _require(
-            len(strides) in (0, len(self.channels)) and all(stride > 0 and stride % 2 == 0 for stride in strides),
-            "strides",
-            strides,
-            "give an even number for each of channels",
-        )
-        _positive("spectrum_hop", self.spectrum_hop)
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The stride of each strided layer."""
-        return self.strides or (2,) * len(self.channels)
-
-    @property
-    def hop_length(self) -> int:
-        """Samples a vector."""
-        return math.prod(self.steps) * (self.spectrum_hop if self.spectrum else 1)
-
-
-@dataclass(frozen=True)
-class ConditioningConfig:
-    """The non-causal stack from codes to the features that condition the decoder.
-
-    ``residual_dilations`` has one entry a residual block at the rate of the vectors. Each vector then becomes
-    ``frames_per_token`` frames of features, with one more block an entry of ``frame_dilations``. ``voice_dim`` is the
-    length of the vector that stands for a speaker, where the model knows speakers.
-    """
-
-    channels: int = 192
-    residual_dilations: tuple[int, ...] = (1, 3, 9, 1, 3, 9)
-    features: int = 128
-    frames_per_token: int = 1
-    frame_dilations: tuple[int, ...] = ()
-    voice_dim: int = 64
-
-    def __post_init__(self) -> None:
-        sizes = (self.channels, self.features, self.frames_per_token, self.voice_dim)
-        for value in (*sizes, *self.residual_dilations, *self.frame_dilations):
-            _positive("conditioning", value)
-
-
-@dataclass(frozen=True)
-class WaveNetConfig:
-    """A causal stack of gated, dilated convolutions with residual and skip connections (van den Oord et al. 2016).
-
-    ``levels`` symbols in and out; ``features`` channels of local conditioning (0: none), each held for ``hop_length``
-    steps. ``dilations`` has one entry a layer. ``marks`` is the number of kinds of a mark that each step may carry
-    besides (0: no marks).
-    """
-
-    levels: int = 256
-    residual: int = 64
-    skip: int = 64
-    hidden: int = 128
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128)
-    features: int = 128
-    hop_length: int = 64
-    marks: int = 0
-
-    def __post_init__(self) -> None:
-        _require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 symbols")
-        _require(len(self.dilations) >= 1, "dilations", self.dilations, "give one entry a layer")
-        for value in (self.residual, self.skip, self.hidden, self.hop_length, *self.dilations):
-            _positive("wavenet", value)
-        _require(self.features >= 0, "features", self.features, "give 0 (no conditioning) or more channels")
-        _require(self.marks >= 0, "marks", self.marks, "give 0 (no marks) or more kinds")
-
-    @property
-    def receptive_field(self) -> int:
-        """Number of past symbols that a prediction sees."""
-        return 1 + sum(self.dilations)
-
-
-@dataclass(frozen=True)
-class PerturbConfig:
-    """How far the voice that the encoder hears in training is moved from the one that the decoder must speak with.
-
-    Pitch and formants are moved apart, each by a random number of semitones up to the given one, up or down: what the
-    encoder cannot tell the codes cannot carry, so the voice comes from the speaker's vector alone.
-    """
-
-    pitch_semitones: float = 6.0
-    formant_semitones: float = 2.5
-
-    def __post_init__(self) -> None:
-        for name in ("pitch_semitones", "formant_semitones"):
-            value = getattr(self, name)
-            _require(0 <= value <= 12, name, value, "give 0 to 12 semitones")
-
-
-@dataclass(frozen=True)
-class AudioVQVAEConfig:
-    """Waveforms to tokens and back. The defaults are the paper's setting: 64x, K 512, beta 0.25.
-
-    An encoder that hears a spectrum, and its conditioning stack, begin as linear maps: their residual blocks start at
-    zero, and no ReLU stands before what is read out of them. From log spectra to log spectra that is nearly all there
-    is to learn at first.
-
-    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent; ``["*"]`` in a
-    training run's file: those of the data). ``perturb``, where there is one, moves the voice that the encoder hears;
-    ``time_jitter`` is the share of tokens that are replaced by a neighbour in training (Chorowski et al. 2019, section
-    II-C): both keep the voice out of the codes. ``pre_emphasis`` a in 0..1 codes x[t] - a x[t-1], which whitens speech
-    before mu-law and shapes the decoder's noise like speech after.
-    ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too. Where a
-    vector is several tokens, its marks, as many, tell which of them each step's is.
-    With ``excitation`` the decoder draws not the wave but what drives the filter of the vocal tract: the filter follows
-    from the predicted spectrum that the last of ``mels`` describes, and the decoder's marks tell where in the period of
-    the predicted pitch each sample lies. Below ``pulses_hz`` (0: nowhere), where there is a voice, the excitation is
-    plain pulses when decoding; what the decoder draws there is left out.
-    ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
-    While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
-    ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
-    ``temperature`` is the decoder's default when nothing else is asked for.
-    """
-
-    kind: typing.ClassVar[str] = "audio-vqvae"
-    sample_rate_hz: int = 16000
-    pre_emphasis: float = 0.0
-    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
-    decoder: WaveNetConfig = field(default_factory=WaveNetConfig)
-    prior: WaveNetConfig | None = None
-    mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
-    excitation: bool = False
-    pulses_hz: float = 0.0
-    speakers: tuple[str, ...] = ()
-    perturb: PerturbConfig | None = None
-    time_jitter: float = 0.0
-    decoder_window: int = 4096
-    history_noise: float = 0.0
-    temperature: float = 1.0
-
-    @property
-    def hop_length(self) -> int:
-        """Samples a token."""
-        return self.encoder.hop_length // self.quantizer.stages
-
-    def __post_init__(self) -> None:
-        hop, features = self.encoder.hop_length, self.conditioning.features
-        _require(1000 <= self.sample_rate_hz <= 768000, "sample_rate_hz", self.sample_rate_hz, "give 1000 to 768000")
-        _require(0 <= self.pre_emphasis < 1, "pre_emphasis", self.pre_emphasis, "give 0 up to 1")
-        _require(self.decoder.levels == 256, "decoder.levels", self.decoder.levels, "the decoder has 256 mu-law levels")
-        frames = self.conditioning.frames_per_token
-        _require(
-            self.decoder.hop_length * frames == hop and frames % self.quantizer.stages == 0,
-            "decoder.hop_length",
-            self.decoder.hop_length,
-            f"times conditioning.frames_per_token, {frames}, it must be the encoder's stride, {hop}, and the frames a "
-            f"multiple of quantizer.stages, {self.quantizer.stages}",
-        )
-        _require(
-            self.decoder.features == features,
-            "decoder.features",
-            self.decoder.features,
-            f"it must be conditioning.features, {features}",
-        )
-        self._check_prior()
-        _require(
-            self.decoder_window > 0 and self.decoder_window % hop == 0,
-            "decoder_window",
-            self.decoder_window,
-            f"give a multiple of {hop} samples",
-        )
-        _require(
-            (self.decoder.marks >= _FEWEST_MARKS) if self.excitation else self.decoder.marks == 0,
-            "decoder.marks",
-            self.decoder.marks,
-            f"give {_FEWEST_MARKS} or more (such as 129) with excitation = true, else 0",
-        )
-        _require(
-            self.pulses_hz == 0 or (self.excitation and 0 < self.pulses_hz < self.sample_rate_hz / 2),
-            "pulses_hz",
-            self.pulses_hz,
-            "give 0 to below half the sample rate with excitation = true, else 0",
-        )
-        _require(
-            self.sample_rate_hz <= _HIGHEST_RATE_HZ or not (self.excitation or self.encoder.spectrum),
-            "sample_rate_hz",
-            self.sample_rate_hz,
-            f"give at most {_HIGHEST_RATE_HZ} with excitation = true or encoder.spectrum, where pitch is looked for",
-        )
-        if self.excitation:
-            self._check_filter()
-        _require(bool(self.mels), "mels", self.mels, "give at least one spectrum")
-        _require(0 <= self.time_jitter <= 0.5, "time_jitter", self.time_jitter, "give 0 (none) to 0.5")
-        _require(0 <= self.history_noise <= 64, "history_noise", self.history_noise, "give 0 to 64 mu-law levels")
-        _positive("temperature", self.temperature)
-        _require(len(set(self.speakers)) == len(self.speakers), "speakers", self.speakers, "name each speaker once")
-
-    def _check_filter(self) -> None:
-        """A filter follows from the last spectrum only if its narrowest band has a frequency of the window's own."""
-        last = self.mels[-1] if self.mels else MelConfig()
-        mel = 2595 * math.log10(1 + self.sample_rate_hz / 2 / 700) / (last.n_mels + 1)
-        lowest_hz, bin_hz = 700 * (10 ** (mel / 2595) - 1), self.sample_rate_hz / last.n_fft
-        _require(
-            last.n_mels >= _FEWEST_BANDS and lowest_hz >= bin_hz,
-            "mels",
-            (last.n_fft, last.n_mels),
-            f"with excitation = true give the last at least {_FEWEST_BANDS} bands, none narrower than the "
-            f"{bin_hz:.0f} Hz that its window resolves, such as n_fft = 400, n_mels = 40 at 16 kHz",
-        )
-
-    def _check_prior(self) -> None:
-        if self.prior is None:
-            return
-        size = self.quantizer.codebook_size
-        _require(
-            self.prior.levels == size, "prior.levels", self.prior.levels, f"it must be the codebook's size, {size}"
-        )
-        _require(self.prior.hop_length == 1, "prior.hop_length", self.prior.hop_length, "it must be 1")
-        marks = self.quantizer.stages if self.quantizer.stages > 1 else 0
-        _require(
-            self.prior.marks == marks,
-            "prior.marks",
-            self.prior.marks,
-            f"it must be {marks}, as quantizer.stages has it",
-        )
-        _require(
-            self.prior.features == 0 or bool(self.speakers),
-            "prior.features",
-            self.prior.features,
-            "give 0: no speakers",
-        )
 
 
 @dataclass(frozen=True)
@@ -357,9 +100,9 @@ class TrainConfig:
         _require(len(set(names)) == len(names), "phases", names, "give each phase its own name")
 
 
-ModelConfig = AudioVQVAEConfig | ImageVQVAEConfig | ImageVAEConfig
+ModelConfig = AudioVQVAEConfig | VocoderVQVAEConfig | ImageVQVAEConfig | ImageVAEConfig
 MODEL_KINDS: dict[str, type[ModelConfig]] = {
-    kind.kind: kind for kind in (AudioVQVAEConfig, ImageVQVAEConfig, ImageVAEConfig)
+    kind.kind: kind for kind in (AudioVQVAEConfig, VocoderVQVAEConfig, ImageVQVAEConfig, ImageVAEConfig)
 }
 
 

@@ -18,7 +18,7 @@ from vqaudio.models import logistic_mixture as logistic
 from vqaudio.models.image_config import ImageNetworkConfig, ImageVAEConfig, ImageVQVAEConfig
 from vqaudio.models.pixelcnn import PixelCNN
 from vqaudio.models.quantizer import VectorQuantizer
-from vqaudio.models.speech_vqvae import NATS_PER_BIT, Batch, Loss, Probe
+from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
 
 _LOG_VARIANCES = (-12.0, 6.0)  # of the Gaussian latent: wide enough for any use, and finite
 

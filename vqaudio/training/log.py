@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.tensorboard import SummaryWriter
 
-from vqaudio.codecs.sampler import Preview
+from vqaudio.codecs.preview import Preview
 
 LOG_FILE = "log.jsonl"
 FEWEST_CODES = 0.1  # share of the codebook under which it has collapsed

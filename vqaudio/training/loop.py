@@ -23,14 +23,15 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
-from vqaudio.codecs import sampler as sample
+from vqaudio.codecs.preview import preview
 from vqaudio.errors import ConfigError, DataError, ModelError
 from vqaudio.models import checkpoint
-from vqaudio.models.config import AudioVQVAEConfig, PhaseConfig, RunConfig
+from vqaudio.models.config import PhaseConfig, RunConfig, SpeechModelConfig
 from vqaudio.models.image_config import ImageVAEConfig
 from vqaudio.models.image_vqvae import ImageVQVAE, compare
-from vqaudio.models.speech_vqvae import AudioVQVAE, Trainable
+from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.strict import to_mapping
+from vqaudio.models.trainable import Trainable
 from vqaudio.models.wavenet import WaveNet
 from vqaudio.training.image_shards import ImageShards
 from vqaudio.training.log import Journal, warnings_of
@@ -123,7 +124,7 @@ def train(
 def _resolved(config: RunConfig, shards: Shards) -> RunConfig:
     """``config`` with the data's speakers where it asks for them."""
     model = config.model
-    if not isinstance(model, AudioVQVAEConfig) or model.speakers != ALL_SPEAKERS or isinstance(shards, ImageShards):
+    if not isinstance(model, SpeechModelConfig) or model.speakers != ALL_SPEAKERS or isinstance(shards, ImageShards):
         return config
     return dataclasses.replace(config, model=dataclasses.replace(model, speakers=shards.speakers))
 
@@ -133,7 +134,7 @@ def _check(config: RunConfig, shards: Shards) -> None:
     if isinstance(shards, ImageShards):
         shards.check(model)
         return
-    if not isinstance(model, AudioVQVAEConfig):
+    if not isinstance(model, SpeechModelConfig):
         raise ConfigError(f"model.kind = {model.kind!r} learns from pictures, the data are sounds: prepare pictures")
     if model.sample_rate_hz != shards.sample_rate_hz:
         raise ConfigError(
@@ -352,8 +353,8 @@ class _Run:
         assert self.journal is not None
         if isinstance(self.averaged, ImageVQVAE):
             self.journal.show_picture(self.state.step, compare(self.averaged, batch["image"]))
-        elif isinstance(self.averaged, AudioVQVAE) and self.config.train.sound_seconds:
-            self.journal.show(self.state.step, sample.preview(self.averaged, batch, self.config.train.sound_seconds))
+        elif isinstance(self.averaged, SpeechModel) and self.config.train.sound_seconds:
+            self.journal.show(self.state.step, preview(self.averaged, batch, self.config.train.sound_seconds))
 
     # ----------------------------------------------------------------------------------------------- checkpoints
 
@@ -368,7 +369,7 @@ class _Run:
 
     def _speaker_facts(self) -> dict[str, Any]:
         model = self.config.model
-        if not (isinstance(self.shards, AudioShards) and isinstance(model, AudioVQVAEConfig) and model.speakers):
+        if not (isinstance(self.shards, AudioShards) and isinstance(model, SpeechModelConfig) and model.speakers):
             return {}
         return {"speakers": self.shards.speaker_facts()}
 

@@ -1,0 +1,88 @@
+"""Codes to sound, block by block: memory does not grow with the length.
+
+The conditioning stack's whole context stands around each window of codes; the decoder's streams live across windows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from vqaudio.bitstream.container import Header
+from vqaudio.codecs import drawing, synthesis
+from vqaudio.codecs.drawing import Alone, SideBySide
+from vqaudio.codecs.resampling import resampled
+from vqaudio.codecs.sampling import Sampling
+from vqaudio.codecs.segments import layout
+from vqaudio.codecs.synthesis import WINDOW_TOKENS, ParameterVocoder
+from vqaudio.codecs.tokens import Mute, TokenRange, Window, code_windows
+from vqaudio.dsp.audio import Block
+from vqaudio.errors import ModelError
+from vqaudio.io.resample import resampled_length
+from vqaudio.models.encoder import Reach
+from vqaudio.models.speech_model import SpeechModel
+from vqaudio.models.speech_vqvae import AudioVQVAE
+from vqaudio.models.vocoder_vqvae import VocoderVQVAE
+
+_EXACT_TOKENS = 256  # drawn at once: about a second, so that progress shows and Ctrl-C is soon heard
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def decode_blocks(
+    model: SpeechModel, header: Header, ranges: Iterable[TokenRange], sampling: Sampling, sample_rate_hz: int
+) -> Iterator[Block]:
+    """The sound of a stream at its level and ``sample_rate_hz``: float32 ``[channels, n]`` of exactly its length."""
+    (frames,), original_hz, model_hz = header.shape, header.sample_rate_hz, model.config.sample_rate_hz
+    said = _first(
+        spoken(model, header.tokens, header.channels, ranges, sampling), resampled_length(frames, original_hz, model_hz)
+    )
+    wanted = resampled_length(frames, original_hz, sample_rate_hz)
+    levels = np.array(header.levels)[:, None]
+    for block in _first(resampled(said, model_hz, sample_rate_hz), wanted):
+        yield np.clip(block * levels, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+
+
+def spoken(
+    model: SpeechModel, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
+) -> Iterator[Block]:
+    """What the decoder says to ``tokens`` tokens of each channel, at the model's rate and normalised level, in blocks
+    ``[channels, n * hop]``."""
+    speaker: Callable[[Window], Block]
+    if isinstance(model, VocoderVQVAE):
+        speaker = ParameterVocoder(model, sampling, channels)
+        windows = code_windows(ranges, tokens, WINDOW_TOKENS, speaker.reach)
+    elif isinstance(model, AudioVQVAE):
+        speaker, windows = _drawn(model, tokens, channels, ranges, sampling)
+    else:
+        raise ModelError(f"the model is of kind {model.config.kind!r}, of which no sound can be made")
+    mute = Mute(model.hop_length, model.config.sample_rate_hz)
+    for window in windows:
+        yield mute(speaker(window), window.lost)
+
+
+def _drawn(
+    model: AudioVQVAE, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
+) -> tuple[Callable[[Window], Block], Iterator[Window]]:
+    plan = layout(tokens, channels, model.hop_length, model.stages)
+    before, after = model.conditioning_reach
+    if sampling.exact or plan.abreast * channels == 1:
+        alone = Alone(model, sampling, channels)
+        return alone, code_windows(ranges, tokens, _EXACT_TOKENS, Reach(before, after))
+    more = max(plan.warm_up, plan.overlap)
+    together = SideBySide(model, sampling, channels, plan)
+    return together, code_windows(ranges, tokens, plan.tokens * plan.abreast, Reach(before + more, after + more))
+
+
+def _first(blocks: Iterable[Block], frames: int) -> Iterator[Block]:
+    """The first ``frames`` frames of ``blocks``, which hold at least as many."""
+    for block in blocks:
+        yield block[:, :frames]
+        frames -= min(frames, block.shape[1])
+    assert frames == 0
+
+
+def warm_decoder(model: SpeechModel) -> None:
+    """Compiles the kernels that make the sound of ``model``, or fetches them from the disk."""
+    if isinstance(model, VocoderVQVAE):
+        synthesis.warm_up(model.config)
+    elif isinstance(model, AudioVQVAE):
+        drawing.warm_up(model)

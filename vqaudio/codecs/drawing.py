@@ -1,0 +1,100 @@
+"""Sound of a model whose WaveNet draws it: each channel in one stream, or its segments side by side."""
+
+import numpy as np
+
+from vqaudio.codecs import vocoder
+from vqaudio.codecs.sampler import Sampler
+from vqaudio.codecs.sampling import Sampling
+from vqaudio.codecs.segments import GROUP, Joiner, Layout, Part, Stretch, cut, in_parallel, speak
+from vqaudio.codecs.tokens import Window
+from vqaudio.codecs.vocoder import Restorer, Score, score
+from vqaudio.dsp import audio
+from vqaudio.dsp.audio import Block
+from vqaudio.models.speech_vqvae import AudioVQVAE
+
+
+def _sampler(model: AudioVQVAE, sampling: Sampling) -> Sampler:
+    return Sampler(model.decoder, audio.SILENCE_LEVEL, sampling.temperature)
+
+
+class Alone:
+    """Speaks each channel in one stream, from the first sample to the last."""
+
+    def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int) -> None:
+        self._model, self._voice = model, sampling.voice
+        sampler = _sampler(model, sampling)
+        self._streams = [sampler.stream() for _ in range(channels)]
+        self._generators = [np.random.default_rng([sampling.seed, channel]) for channel in range(channels)]
+        self._restorers = [Restorer(model) for _ in range(channels)]
+        self._begun = [0.0] * channels  # periods of the pitch that have passed
+
+    def __call__(self, window: Window) -> Block:
+        """The sound of the next window, ``[channels, n * hop]``."""
+        hop = self._model.config.decoder.hop_length
+        spoken = []
+        for channel, codes in enumerate(window.codes):
+            own = score(self._model, codes, self._voice).part(_frames(self._model, window.inner))
+            uniforms = self._generators[channel].random(len(own.features) * hop)
+            begun = self._begun[channel]
+            symbols = self._streams[channel].push(own.features, uniforms, own.marks(self._model.config.decoder, begun))
+            spoken.append(self._restorers[channel](symbols, own, begun))
+            self._begun[channel] += own.periods(hop)
+        return np.stack(spoken)
+
+
+class SideBySide:
+    """Speaks all channels' stretches of a window at once, and joins them."""
+
+    def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int, plan: Layout) -> None:
+        self._model, self._sampling, self._plan = model, sampling, plan
+        self._sampler = _sampler(model, sampling)
+        self._joiners = [Joiner() for _ in range(channels)]
+        self._begun = [0.0] * channels  # periods of the pitch that have passed before the window
+        self._passed = 0  # tokens of the windows before
+
+    def __call__(self, window: Window) -> Block:
+        """As :meth:`Alone.__call__`."""
+        hop, offset = self._model.hop_length, self._passed - window.inner.start
+        stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
+        generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
+        scores = in_parallel(lambda stretch: self._score(window, stretch), stretches)
+        begun = [self._begins(stretch, own) for stretch, own in zip(stretches, scores, strict=True)]
+        marks = [own.marks(self._model.config.decoder, at) for own, at in zip(scores, begun, strict=True)]
+        parts = [Part(own.features, signs, draws) for own, signs, draws in zip(scores, marks, generators, strict=True)]
+        spoken: list[list[Block]] = [[] for _ in self._joiners]
+        for s, own, at, symbols in zip(stretches, scores, begun, speak(self._sampler, parts), strict=True):
+            wave = Restorer(self._model)(symbols, own, at)[(s.first - s.begin) * hop :]
+            spoken[s.channel].append(self._joiners[s.channel](wave, (s.end - s.first) * hop))
+        self._passed += window.inner.stop - window.inner.start
+        return np.stack([np.concatenate(channel) for channel in spoken])
+
+    def _score(self, window: Window, stretch: Stretch) -> Score:
+        before, after = self._model.conditioning_reach
+        low = max(stretch.begin - before, 0)
+        codes = window.codes[stretch.channel, low : stretch.stop + after]
+        inner = slice(stretch.begin - low, stretch.stop - low)
+        return score(self._model, codes, self._sampling.voice).part(_frames(self._model, inner))
+
+    def _begins(self, stretch: Stretch, own: Score) -> float:
+        """The periods before the next stretch of its channel, whose pulses go on where those of the last one end."""
+        hop = self._model.config.decoder.hop_length
+        before, until = (_frames(self._model, slice(0, to - stretch.begin)) for to in (stretch.first, stretch.end))
+        begun = self._begun[stretch.channel] - own.part(before).periods(hop)
+        self._begun[stretch.channel] = begun + own.part(until).periods(hop)
+        return begun
+
+
+def _frames(model: AudioVQVAE, tokens: slice) -> slice:
+    """The frames of features of some tokens."""
+    return slice(tokens.start * model.frames_per_token, tokens.stop * model.frames_per_token)
+
+
+def warm_up(model: AudioVQVAE) -> None:
+    """Compiles the kernels that draw and restore sound, or fetches them from the disk."""
+    config = model.config.decoder
+    sampler = Sampler(model.decoder, audio.SILENCE_LEVEL)
+    features = np.zeros((GROUP, 1, config.features), np.float32)
+    uniforms = np.full((GROUP, config.hop_length), 0.5)
+    sampler.stream().push(features[0], uniforms[0])
+    sampler.streams(GROUP).push(features, uniforms)
+    vocoder.warm_up(model)

@@ -1,0 +1,117 @@
+"""Sound of a model that predicts speech parameters: minimum phase, driven by pulses and noise.
+
+The parameters of a window, and the filter's responses, are worked out in pieces side by side; each piece is laid out by
+its place in the stream, so that what comes out does not depend on the number of threads. The excitation and the filter
+go through each channel once, from its first sample to its last.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from vqaudio.arrays import Floats
+from vqaudio.bitstream.entropy import Codes
+from vqaudio.codecs.sampling import Sampling
+from vqaudio.codecs.segments import in_parallel, one_thread
+from vqaudio.codecs.tokens import Window
+from vqaudio.dsp.audio import Block
+from vqaudio.dsp.mel_envelope import TAPS, MinimumPhase
+from vqaudio.errors import ConfigError
+from vqaudio.kernels.pulse_noise import PulseNoise
+from vqaudio.kernels.varying_filter import VaryingFilter
+from vqaudio.models.encoder import Reach
+from vqaudio.models.speech_config import VocoderVQVAEConfig
+from vqaudio.models.vocoder_vqvae import VocoderVQVAE
+
+WINDOW_TOKENS = 2048  # of which sound is made at once
+_PIECE_TOKENS = 1024  # a part of a window, worked out by one thread
+_AHEAD = 2  # frames after a piece that its sound depends on
+
+
+class Prepared(NamedTuple):
+    """What ``n`` frames of sound are made of: ``f0_hz[n + 2]``, 0 without a voice; ``responses[n + 1, TAPS]``."""
+
+    f0_hz: Floats
+    responses: Floats
+
+
+class Synthesizer:
+    """One channel's sound, piece after piece."""
+
+    def __init__(self, config: VocoderVQVAEConfig, generator: np.random.Generator) -> None:
+        """``generator`` draws the noise."""
+        hop, cut_hz = config.frame_length, config.vocoder.cut_hz
+        self._excitation = PulseNoise(config.sample_rate_hz, hop, cut_hz, generator)
+        self._filter = VaryingFilter(hop, TAPS)
+
+    def __call__(self, prepared: Prepared) -> Floats:
+        """The next ``n * frame_length`` samples."""
+        return self._filter.push(self._excitation.push(prepared.f0_hz), prepared.responses)
+
+
+def filter_of(config: VocoderVQVAEConfig) -> MinimumPhase:
+    """The filter that the model's bands mean."""
+    return MinimumPhase(config.vocoder.bands, config.sample_rate_hz, config.vocoder.sharpen)
+
+
+@torch.inference_mode()
+def prepare(model: VocoderVQVAE, filters: MinimumPhase, codes: Codes, inner: slice, voice: Floats | None) -> Prepared:
+    """What is said by tokens ``inner`` of ``codes[n]``, in ``voice[V]`` where the model knows speakers.
+
+    The sound ends with its codes: beyond them its last frame stays.
+    """
+    device = model.device
+    with one_thread(), torch.autocast(device.type, enabled=False):
+        who = None if voice is None else torch.from_numpy(voice)[None].to(device)
+        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
+        bands, pitch = model.parameters_of(features)
+        f0 = torch.where(pitch.voiced, pitch.hz, 0.0)[0].float().cpu().numpy()
+        log_power = bands[0].T.float().cpu().numpy()
+    first, end = inner.start * model.frames_per_token, inner.stop * model.frames_per_token
+    frames = np.minimum(np.arange(first, end + _AHEAD), len(f0) - 1)
+    return Prepared(f0[frames], filters.responses(log_power[frames[:-1]]))
+
+
+class ParameterVocoder:
+    """Makes the sound of all channels, window after window."""
+
+    def __init__(self, model: VocoderVQVAE, sampling: Sampling, channels: int) -> None:
+        """Raises ``ConfigError`` for a temperature: there is nothing that it could be one of."""
+        if sampling.temperature != model.config.temperature:
+            raise ConfigError("temperature does not apply: this model's decoder draws no samples; leave it out")
+        self._model, self._voice, self._filters = model, sampling.voice, filter_of(model.config)
+        generators = (np.random.default_rng([sampling.seed, channel]) for channel in range(channels))
+        self._synthesizers = [Synthesizer(model.config, generator) for generator in generators]
+
+    @property
+    def reach(self) -> Reach:
+        """Tokens that a window must come with before and after those that are wanted."""
+        before, after = self._model.conditioning_reach
+        return Reach(before, after + self._model.stages)  # a vector more, for the frames after
+
+    def __call__(self, window: Window) -> Block:
+        """The sound of the next window, ``[channels, n * hop]``."""
+        pieces = [
+            (channel, slice(first, min(first + _PIECE_TOKENS, window.inner.stop)))
+            for channel in range(len(window.codes))
+            for first in range(window.inner.start, window.inner.stop, _PIECE_TOKENS)
+        ]
+        prepared = in_parallel(lambda piece: self._prepare(window.codes[piece[0]], piece[1]), pieces)
+        sounds: list[list[Floats]] = [[] for _ in window.codes]
+        for (channel, _), one in zip(pieces, prepared, strict=True):
+            sounds[channel].append(self._synthesizers[channel](one))
+        return np.stack([np.concatenate(sound) for sound in sounds])
+
+    def _prepare(self, codes: Codes, inner: slice) -> Prepared:
+        before, after = self.reach
+        low = max(inner.start - before, 0)
+        own = slice(inner.start - low, inner.stop - low)
+        return prepare(self._model, self._filters, codes[low : inner.stop + after], own, self._voice)
+
+
+def warm_up(config: VocoderVQVAEConfig) -> None:
+    """Compiles the kernels that make sound, or fetches them from the disk."""
+    bands = np.zeros((2, config.vocoder.bands), np.float32)
+    prepared = Prepared(np.full(3, 100.0, np.float32), filter_of(config).responses(bands))
+    Synthesizer(config, np.random.default_rng(0))(prepared)

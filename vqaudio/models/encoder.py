@@ -1,0 +1,149 @@
+"""The encoder of sounds: strided convolutions on the wave, or on its spectrum, and dilated residual blocks.
+
+VQ-VAE (arXiv 1711.00937), section 4.2.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqaudio.dsp import audio, source
+from vqaudio.models.speech_config import EncoderConfig
+
+ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
+HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE = -5.0, -1.0, 1.5  # of the log magnitudes that an encoder of the spectrum hears
+
+
+def keep_scale(conv: nn.Conv1d) -> nn.Conv1d:
+    """He initialisation: a ReLU stack that shrinks its input gives every sound the same code, and never recovers."""
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+class ResidualBlock(nn.Module):
+    """ReLU, dilated convolution of kernel 3, ReLU, convolution of kernel 1, added to the input.
+
+    It looks ``ahead`` steps ahead, 0 to ``dilation``, and back by the rest of twice the ``dilation``.
+    """
+
+    def __init__(self, channels: int, dilation: int, ahead: int) -> None:
+        super().__init__()
+        even = ahead == dilation
+        self.dilated = keep_scale(nn.Conv1d(channels, channels, 3, padding=dilation if even else 0, dilation=dilation))
+        self.pointwise = nn.Conv1d(channels, channels, 1)
+        self.uneven = None if even else (2 * dilation - ahead, ahead)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, T]`` to the same shape."""
+        # in place, because fresh memory takes as long as the arithmetic; here and below
+        heard = torch.relu(x) if self.uneven is None else F.pad(torch.relu(x), self.uneven)
+        return x + self.pointwise(torch.relu_(self.dilated(heard)))
+
+
+def looks_ahead(dilations: tuple[int, ...], look_ahead: int | None) -> list[int]:
+    """How far each block of a stack looks ahead: ``look_ahead`` in all, taken by the first; None: as far as back."""
+    if look_ahead is None:
+        return list(dilations)
+    shares = []
+    for dilation in dilations:
+        shares.append(min(dilation, look_ahead))
+        look_ahead -= shares[-1]
+    return shares
+
+
+class Reach(NamedTuple):
+    """How many steps ``before`` a step and ``after`` it can change it."""
+
+    before: int
+    after: int
+
+
+def reach_of(dilations: tuple[int, ...], look_ahead: int | None) -> Reach:
+    """The reach of a stack of residual blocks."""
+    after = sum(looks_ahead(dilations, look_ahead))
+    return Reach(2 * sum(dilations) - after, after)
+
+
+def begin_at_zero(blocks: nn.ModuleList) -> None:
+    """Makes residual blocks begin by adding nothing."""
+    for block in blocks:
+        assert isinstance(block, ResidualBlock)
+        for value in block.pointwise.parameters():
+            nn.init.zeros_(value)
+
+
+class AudioEncoder(nn.Module):
+    """``z_e(x)``: a waveform ``[B, T]`` to vectors ``[B, D, T / hop_length]``; T must be a multiple of the hop.
+
+    Each vector has mean 0 and variance 1: with its scale held, the encoder can neither shrink away from the codebook
+    nor outrun it.
+    """
+
+    def __init__(self, config: EncoderConfig, code_dim: int, sample_rate_hz: int) -> None:
+        super().__init__()
+        self.config, self.sample_rate_hz = config, sample_rate_hz
+        spectra = [mel for mel in (config.spectrum, config.fine_spectrum) if mel]
+        widths = (sum(mel.n_mels for mel in spectra) if spectra else 1, *config.channels)
+        self.strided = nn.ModuleList(
+            keep_scale(nn.Conv1d(narrow, wide, 2 * stride, stride=stride, padding=stride // 2))
+            for (narrow, wide), stride in zip(itertools.pairwise(widths), config.steps, strict=True)
+        )
+        heard = 4 * config.spectrum_hop  # samples between the places at which periods are looked for
+        self.period_hop = heard if config.hop_length % heard == 0 else config.hop_length
+        each = config.hop_length // self.period_hop
+        self.period = nn.Conv1d(source.PITCHES, widths[-1], each, stride=each) if config.spectrum else None
+        shares = looks_ahead(config.residual_dilations, config.look_ahead)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(widths[-1], dilation, ahead)
+            for dilation, ahead in zip(config.residual_dilations, shares, strict=True)
+        )
+        self.out = keep_scale(nn.Conv1d(widths[-1], code_dim, 1))
+        if config.spectrum:
+            begin_at_zero(self.blocks)
+
+    @property
+    def reach(self) -> Reach:
+        """Vectors whose samples can change a vector, and then some, so that edges are never seen."""
+        own = reach_of(self.config.residual_dilations, self.config.look_ahead)
+        strided = 3  # window 4 at each of the strides 1, 2, 4, ... reaches under one hop to either side of its own
+        windows = -(-self._widest_window // (2 * self.config.hop_length))
+        return Reach(own.before + strided + windows, own.after + strided + windows)
+
+    @property
+    def delay_samples(self) -> int:
+        """Samples beyond the beginning of a vector's own that can change it."""
+        own = reach_of(self.config.residual_dilations, self.config.look_ahead)
+        overlap = sum(step // 2 * math.prod(self.config.steps[:index]) for index, step in enumerate(self.config.steps))
+        overlap *= self.config.spectrum_hop if self.config.spectrum else 1
+        return self.config.hop_length * (1 + own.after) + overlap + self._widest_window // 2
+
+    @property
+    def _widest_window(self) -> int:
+        spectra = [mel.n_fft for mel in (self.config.spectrum, self.config.fine_spectrum) if mel]
+        return max(*spectra, source.PITCH_WINDOW) if spectra else 0
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """``[B, T]`` to ``[B, D, T / hop_length]``."""
+        spectrum = self.config.spectrum
+        x = ENCODER_GAIN * wave[:, None] if spectrum is None else self._heard(wave)
+        for index, layer in enumerate(self.strided):
+            x = layer(torch.relu_(x) if index else x)
+        if self.period is not None:
+            x = x + self.period(source.periodicity(wave, self.sample_rate_hz, self.period_hop))
+        for block in self.blocks:
+            x = block(x)
+        z: Tensor = self.out(torch.relu_(x) if spectrum is None else x)
+        return F.layer_norm(z.transpose(1, 2), z.shape[1:2]).transpose(1, 2)
+
+    def _heard(self, wave: Tensor) -> Tensor:
+        """The log-mel spectrograms ``[B, all bands, frames]``, at about unit scale."""
+        hop, spectra = self.config.spectrum_hop, (self.config.spectrum, self.config.fine_spectrum)
+        with torch.autocast(wave.device.type, enabled=False):
+            mels = [audio.log_mel(wave, self.sample_rate_hz, mel.n_fft, hop, mel.n_mels) for mel in spectra if mel]
+        return (torch.cat(mels, dim=1).clamp(min=HEARD_FLOOR) - HEARD_MEAN) / HEARD_SCALE

@@ -1,0 +1,374 @@
+"""Configurations of the models of sounds, validated when made: parts first, then the models."""
+
+import math
+import typing
+from dataclasses import dataclass, field
+
+from vqaudio.models.settings import QuantizerConfig
+from vqaudio.models.settings import positive as _positive
+from vqaudio.models.settings import require as _require
+
+_FEWEST_MARKS = 9  # eight shares of a period, and none
+_FEWEST_BANDS = 16
+_SHORTEST_FRAME = 34  # samples that the excitation looks ahead
+_HIGHEST_RATE_HZ = 48000  # beyond, the longest period does not fit into the window in which periods are looked for
+
+
+def _check_look_ahead(look_ahead: int | None, dilations: tuple[int, ...]) -> None:
+    most = sum(dilations)
+    _require(look_ahead is None or 0 <= look_ahead <= most, "look_ahead", look_ahead, f"give 0 to {most} vectors")
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """One log-mel spectrogram: ``n_fft`` samples of window, ``n_mels`` bands."""
+
+    n_fft: int = 1024
+    n_mels: int = 80
+
+    def __post_init__(self) -> None:
+        _positive("n_fft", self.n_fft)
+        _positive("n_mels", self.n_mels)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The strided encoder: convolutions of stride 2 and window 4 (section 4.2), then dilated residual blocks.
+
+    ``channels`` has one entry a strided layer. ``strides``, where they are not all 2, has one, too, even numbers; a
+    layer's window is twice its stride. ``residual_dilations`` has one entry a residual block of kernel 3 at the rate of
+    the vectors. Where there is a ``spectrum``, the first convolution is a fixed one, the log-mel spectrogram that it
+    describes, a frame each ``spectrum_hop`` samples, and how periodic the sound is at each pitch is heard beside it: a
+    network need not learn first what spectra are. ``fine_spectrum`` is a second one beside it, of a longer window.
+    The residual blocks look ahead by ``look_ahead`` vectors in all, where it is given; else as far as they look back.
+    """
+
+    channels: tuple[int, ...] = (64, 96, 128, 192, 256, 256)
+    residual_dilations: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    spectrum: MelConfig | None = None
+    spectrum_hop: int = 64
+    fine_spectrum: MelConfig | None = None
+    look_ahead: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(1 <= len(self.channels) <= 12, "channels", self.channels, "give 1 to 12 strided layers")
+        for width in (*self.channels, *self.residual_dilations):
+            _positive("channels and residual_dilations", width)
+        strides = self.strides
+        _require(
+            len(strides) in (0, len(self.channels)) and all(stride > 0 and stride % 2 == 0 for stride in strides),
+            "strides",
+            strides,
+            "give an even number for each of channels",
+        )
+        _positive("spectrum_hop", self.spectrum_hop)
+        _require(
+            self.fine_spectrum is None or self.spectrum is not None,
+            "fine_spectrum",
+            self.fine_spectrum,
+            "give spectrum",
+        )
+        _check_look_ahead(self.look_ahead, self.residual_dilations)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The stride of each strided layer."""
+        return self.strides or (2,) * len(self.channels)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a vector."""
+        return math.prod(self.steps) * (self.spectrum_hop if self.spectrum else 1)
+
+
+@dataclass(frozen=True)
+class ConditioningConfig:
+    """The non-causal stack from codes to the features that condition the decoder.
+
+    ``residual_dilations`` has one entry a residual block at the rate of the vectors. Each vector then becomes
+    ``frames_per_token`` frames of features, with one more block an entry of ``frame_dilations``. ``voice_dim`` is the
+    length of the vector that stands for a speaker, where the model knows speakers. The blocks at the rate of vectors
+    look ahead by ``look_ahead`` vectors in all, where it is given, beside the one of the first convolution.
+    """
+
+    channels: int = 192
+    residual_dilations: tuple[int, ...] = (1, 3, 9, 1, 3, 9)
+    features: int = 128
+    frames_per_token: int = 1
+    frame_dilations: tuple[int, ...] = ()
+    voice_dim: int = 64
+    look_ahead: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (self.channels, self.features, self.frames_per_token, self.voice_dim)
+        for value in (*sizes, *self.residual_dilations, *self.frame_dilations):
+            _positive("conditioning", value)
+        _check_look_ahead(self.look_ahead, self.residual_dilations)
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """A causal stack of gated, dilated convolutions with residual and skip connections (van den Oord et al. 2016).
+
+    ``levels`` symbols in and out; ``features`` channels of local conditioning (0: none), each held for ``hop_length``
+    steps. ``dilations`` has one entry a layer. ``marks`` is the number of kinds of a mark that each step may carry
+    besides (0: no marks).
+    """
+
+    levels: int = 256
+    residual: int = 64
+    skip: int = 64
+    hidden: int = 128
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128)
+    features: int = 128
+    hop_length: int = 64
+    marks: int = 0
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 symbols")
+        _require(len(self.dilations) >= 1, "dilations", self.dilations, "give one entry a layer")
+        for value in (self.residual, self.skip, self.hidden, self.hop_length, *self.dilations):
+            _positive("wavenet", value)
+        _require(self.features >= 0, "features", self.features, "give 0 (no conditioning) or more channels")
+        _require(self.marks >= 0, "marks", self.marks, "give 0 (no marks) or more kinds")
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of past symbols that a prediction sees."""
+        return 1 + sum(self.dilations)
+
+
+@dataclass(frozen=True)
+class PerturbConfig:
+    """How far the voice that the encoder hears in training is moved from the one that the decoder must speak with.
+
+    Pitch and formants are moved apart, each by a random number of semitones up to the given one, up or down: what the
+    encoder cannot tell the codes cannot carry, so the voice comes from the speaker's vector alone.
+    """
+
+    pitch_semitones: float = 6.0
+    formant_semitones: float = 2.5
+
+    def __post_init__(self) -> None:
+        for name in ("pitch_semitones", "formant_semitones"):
+            value = getattr(self, name)
+            _require(0 <= value <= 12, name, value, "give 0 to 12 semitones")
+
+
+@dataclass(frozen=True)
+class SpeechModelConfig:
+    """What the models of sounds have in common: a wave becomes codes, and codes become features of the sound.
+
+    An encoder that hears a spectrum, and its conditioning stack, begin as linear maps: their residual blocks start at
+    zero, and no ReLU stands before what is read out of them. From log spectra to log spectra that is nearly all there
+    is to learn at first.
+
+    ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent; ``["*"]`` in a
+    training run's file: those of the data). ``perturb``, where there is one, moves the voice that the encoder hears;
+    ``time_jitter`` is the share of tokens that are replaced by a neighbour in training (Chorowski et al. 2019, section
+    II-C): both keep the voice out of the codes. ``pre_emphasis`` a in 0..1 gives the encoder x[t] - a x[t-1].
+    ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too. Where a
+    vector is several tokens, its marks, as many, tell which of them each step's is.
+    ``temperature`` is the decoder's default when nothing else is asked for.
+    """
+
+    kind: typing.ClassVar[str] = ""
+    sample_rate_hz: int = 16000
+    pre_emphasis: float = 0.0
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
+    prior: WaveNetConfig | None = None
+    speakers: tuple[str, ...] = ()
+    perturb: PerturbConfig | None = None
+    time_jitter: float = 0.0
+    temperature: float = 1.0
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a token."""
+        return self.encoder.hop_length // self.quantizer.stages
+
+    @property
+    def frame_length(self) -> int:
+        """Samples a frame of conditioning features."""
+        return self.encoder.hop_length // self.conditioning.frames_per_token
+
+    def __post_init__(self) -> None:
+        hop, frames, stages = self.encoder.hop_length, self.conditioning.frames_per_token, self.quantizer.stages
+        _require(1000 <= self.sample_rate_hz <= 768000, "sample_rate_hz", self.sample_rate_hz, "give 1000 to 768000")
+        _require(0 <= self.pre_emphasis < 1, "pre_emphasis", self.pre_emphasis, "give 0 up to 1")
+        _require(
+            hop % frames == 0 and frames % stages == 0,
+            "conditioning.frames_per_token",
+            frames,
+            f"it must divide the encoder's stride, {hop}, and be a multiple of quantizer.stages, {stages}",
+        )
+        _require(
+            self.sample_rate_hz <= _HIGHEST_RATE_HZ or self.encoder.spectrum is None,
+            "sample_rate_hz",
+            self.sample_rate_hz,
+            f"give at most {_HIGHEST_RATE_HZ} with encoder.spectrum, beside which pitch is looked for",
+        )
+        self._check_prior()
+        _require(0 <= self.time_jitter <= 0.5, "time_jitter", self.time_jitter, "give 0 (none) to 0.5")
+        _positive("temperature", self.temperature)
+        _require(len(set(self.speakers)) == len(self.speakers), "speakers", self.speakers, "name each speaker once")
+
+    def _check_prior(self) -> None:
+        if self.prior is None:
+            return
+        size = self.quantizer.codebook_size
+        _require(
+            self.prior.levels == size, "prior.levels", self.prior.levels, f"it must be the codebook's size, {size}"
+        )
+        _require(self.prior.hop_length == 1, "prior.hop_length", self.prior.hop_length, "it must be 1")
+        marks = self.quantizer.stages if self.quantizer.stages > 1 else 0
+        _require(
+            self.prior.marks == marks,
+            "prior.marks",
+            self.prior.marks,
+            f"it must be {marks}, as quantizer.stages has it",
+        )
+        _require(
+            self.prior.features == 0 or bool(self.speakers),
+            "prior.features",
+            self.prior.features,
+            "give 0: no speakers",
+        )
+
+
+@dataclass(frozen=True)
+class AudioVQVAEConfig(SpeechModelConfig):
+    """Waveforms to tokens and back through a WaveNet. The defaults are the paper's setting: 64x, K 512, beta 0.25.
+
+    ``pre_emphasis`` whitens speech before mu-law and shapes the decoder's noise like speech after.
+    With ``excitation`` the decoder draws not the wave but what drives the filter of the vocal tract: the filter follows
+    from the predicted spectrum that the last of ``mels`` describes, and the decoder's marks tell where in the period of
+    the predicted pitch each sample lies. Below ``pulses_hz`` (0: nowhere), where there is a voice, the excitation is
+    plain pulses when decoding; what the decoder draws there is left out.
+    ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
+    While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
+    ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
+    """
+
+    kind: typing.ClassVar[str] = "audio-vqvae"
+    decoder: WaveNetConfig = field(default_factory=WaveNetConfig)
+    mels: tuple[MelConfig, ...] = (MelConfig(1024, 80),)
+    excitation: bool = False
+    pulses_hz: float = 0.0
+    decoder_window: int = 4096
+    history_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        hop, features = self.encoder.hop_length, self.conditioning.features
+        _require(self.decoder.levels == 256, "decoder.levels", self.decoder.levels, "the decoder has 256 mu-law levels")
+        frames = self.conditioning.frames_per_token
+        _require(
+            self.decoder.hop_length * frames == hop,
+            "decoder.hop_length",
+            self.decoder.hop_length,
+            f"times conditioning.frames_per_token, {frames}, it must be the encoder's stride, {hop}",
+        )
+        super().__post_init__()
+        _require(
+            self.decoder.features == features,
+            "decoder.features",
+            self.decoder.features,
+            f"it must be conditioning.features, {features}",
+        )
+        _require(
+            self.decoder_window > 0 and self.decoder_window % hop == 0,
+            "decoder_window",
+            self.decoder_window,
+            f"give a multiple of {hop} samples",
+        )
+        self._check_excitation()
+        _require(bool(self.mels), "mels", self.mels, "give at least one spectrum")
+        _require(0 <= self.history_noise <= 64, "history_noise", self.history_noise, "give 0 to 64 mu-law levels")
+
+    def _check_excitation(self) -> None:
+        _require(
+            (self.decoder.marks >= _FEWEST_MARKS) if self.excitation else self.decoder.marks == 0,
+            "decoder.marks",
+            self.decoder.marks,
+            f"give {_FEWEST_MARKS} or more (such as 129) with excitation = true, else 0",
+        )
+        _require(
+            self.pulses_hz == 0 or (self.excitation and 0 < self.pulses_hz < self.sample_rate_hz / 2),
+            "pulses_hz",
+            self.pulses_hz,
+            "give 0 to below half the sample rate with excitation = true, else 0",
+        )
+        _require(
+            self.sample_rate_hz <= _HIGHEST_RATE_HZ or not self.excitation,
+            "sample_rate_hz",
+            self.sample_rate_hz,
+            f"give at most {_HIGHEST_RATE_HZ} with excitation = true, where pitch is looked for",
+        )
+        if self.excitation:
+            self._check_filter()
+
+    def _check_filter(self) -> None:
+        """A filter follows from the last spectrum only if its narrowest band has a frequency of the window's own."""
+        last = self.mels[-1] if self.mels else MelConfig()
+        mel = 2595 * math.log10(1 + self.sample_rate_hz / 2 / 700) / (last.n_mels + 1)
+        lowest_hz, bin_hz = 700 * (10 ** (mel / 2595) - 1), self.sample_rate_hz / last.n_fft
+        _require(
+            last.n_mels >= _FEWEST_BANDS and lowest_hz >= bin_hz,
+            "mels",
+            (last.n_fft, last.n_mels),
+            f"with excitation = true give the last at least {_FEWEST_BANDS} bands, none narrower than the "
+            f"{bin_hz:.0f} Hz that its window resolves, such as n_fft = 400, n_mels = 40 at 16 kHz",
+        )
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """The speech parameters that codes carry, and how sound is made of them.
+
+    ``bands`` mel bands of a pitch-adaptive envelope and the pitch, a frame each ``conditioning`` frame. In learning,
+    bands below ``floor`` (natural log of power) count as that, and an error in a soft band weighs ``quiet_weight`` to 1
+    times one in a loud band: what is hardly heard needs no bits. Decoding, the cepstrum of the bands is spread by
+    ``sharpen``; a voice is pulses below ``cut_hz`` and noise above.
+    """
+
+    bands: int = 80
+    cut_hz: float = 4500.0
+    sharpen: float = 1.2
+    floor: float = -18.0
+    quiet_weight: float = 0.4
+
+    def __post_init__(self) -> None:
+        _require(_FEWEST_BANDS <= self.bands <= 257, "bands", self.bands, f"give {_FEWEST_BANDS} to 257 mel bands")
+        _positive("cut_hz", self.cut_hz)
+        _require(0.5 <= self.sharpen <= 2, "sharpen", self.sharpen, "give 0.5 to 2 (1: as predicted)")
+        _require(-27 <= self.floor <= 0, "floor", self.floor, "give a natural log of power, -27 to 0")
+        _require(0 < self.quiet_weight <= 1, "quiet_weight", self.quiet_weight, "give a share above 0, at most 1")
+
+
+@dataclass(frozen=True)
+class VocoderVQVAEConfig(SpeechModelConfig):
+    """Waveforms to tokens, and tokens to a spectral envelope and a pitch, of which a ``vocoder`` makes sound."""
+
+    kind: typing.ClassVar[str] = "vocoder-vqvae"
+    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self.encoder.spectrum is not None, "encoder.spectrum", None, "give a spectrum: this encoder must hear one"
+        )
+        _require(
+            self.vocoder.cut_hz < self.sample_rate_hz / 2,
+            "vocoder.cut_hz",
+            self.vocoder.cut_hz,
+            f"give less than half the sample rate, {self.sample_rate_hz / 2:g}",
+        )
+        _require(
+            self.frame_length >= _SHORTEST_FRAME,
+            "conditioning.frames_per_token",
+            self.conditioning.frames_per_token,
+            f"give so few that a frame has at least {_SHORTEST_FRAME} samples",
+        )

@@ -1,0 +1,132 @@
+"""What all models of sounds are: an encoder, codes, and features made of the codes. How sound comes of the features is
+each model's own."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vqaudio.dsp import audio
+from vqaudio.dsp.augment import disguise
+from vqaudio.errors import ConfigError
+from vqaudio.models.conditioning import ConditioningStack
+from vqaudio.models.encoder import AudioEncoder, Reach
+from vqaudio.models.prior import WaveNetPrior
+from vqaudio.models.quantizer import quantizer
+from vqaudio.models.speech_config import SpeechModelConfig
+
+
+class SpeechModel(nn.Module):
+    """Encoder, quantizer, conditioning stack and, where there are, speakers and a prior. A subclass adds what it makes
+    of the features, calls :meth:`add_prior` last, and names its loss terms in ``TERMS``."""
+
+    TERMS: ClassVar[tuple[str, ...]] = ("codebook", "prior")
+    config: SpeechModelConfig
+    prior: WaveNetPrior | None
+
+    def __init__(self, config: SpeechModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        code_dim = config.quantizer.code_dim
+        self.encoder = AudioEncoder(config.encoder, code_dim, config.sample_rate_hz)
+        self.quantizer = quantizer(config.quantizer)
+        linear = config.encoder.spectrum is not None
+        self.conditioning = ConditioningStack(config.conditioning, code_dim, bool(config.speakers), linear)
+        self.speakers = nn.Embedding(len(config.speakers), config.conditioning.voice_dim) if config.speakers else None
+        self.objective: dict[str, float] = {}
+
+    def add_prior(self) -> None:
+        """Adds the prior that the configuration describes, and weighs all loss terms that there are by 1."""
+        prior = self.config.prior
+        self.prior = WaveNetPrior(prior, len(self.config.speakers)) if prior else None
+        self.set_objective({term: 1.0 for term in self.TERMS if not self.missing_part(term)})
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a token."""
+        return self.config.hop_length
+
+    @property
+    def frames_per_token(self) -> int:
+        """Frames of conditioning features a token."""
+        return self.config.conditioning.frames_per_token // self.stages
+
+    @property
+    def stages(self) -> int:
+        """Tokens a vector. A sound is a whole number of vectors, and so is each part of it that is coded by itself."""
+        return self.config.quantizer.stages
+
+    @property
+    def encoder_reach(self) -> Reach:
+        """Tokens before and after some whose samples can change them."""
+        before, after = self.encoder.reach
+        return Reach(before * self.stages, after * self.stages)
+
+    @property
+    def conditioning_reach(self) -> Reach:
+        """Tokens before and after a token that can change its frames of features."""
+        before, after = self.conditioning.reach
+        return Reach(before * self.stages, after * self.stages)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.out.weight.device
+
+    # ---------------------------------------------------------------------------------------------- the coded path
+
+    def emphasise(self, wave: Tensor) -> Tensor:
+        """The signal that is coded: ``wave[B, T]`` after pre-emphasis."""
+        return audio.pre_emphasis(wave, self.config.pre_emphasis) if self.config.pre_emphasis else wave
+
+    def encode(self, emphasised: Tensor) -> Tensor:
+        """``[B, T]`` (T a multiple of a vector's samples, values about -1..1) to codes ``[B, T / hop]``."""
+        return self.quantizer.encode(self.encoder(emphasised))
+
+    def features(self, codes: Tensor, voice: Tensor | None = None) -> Tensor:
+        """Codes ``[B, tokens]`` and, where the model knows speakers, a voice's vector ``[B, V]``, to
+        ``[B, F, tokens * frames_per_token]``."""
+        features: Tensor = self.conditioning(self.quantizer.lookup(codes), voice)
+        return features
+
+    def voice(self, speaker: Tensor) -> Tensor | None:
+        """The vectors ``[B, V]`` of the speakers with the indices ``[B]``; None where the model knows no speakers."""
+        return None if self.speakers is None else self.speakers(speaker)
+
+    # -------------------------------------------------------------------------------------------------- learning
+
+    def missing_part(self, term: str) -> str:
+        """What the loss term ``term`` would need and this model lacks; "" where it lacks nothing."""
+        return "a [model.prior] table" if term == "prior" and self.prior is None else ""
+
+    def set_objective(self, weights: Mapping[str, float]) -> None:
+        """See :class:`~vqaudio.models.trainable.Trainable`; the terms are those of ``TERMS``."""
+        unknown = sorted(set(weights) - set(self.TERMS))
+        if unknown:
+            raise ConfigError(f"objective.{unknown[0]} is not known: use {', '.join(self.TERMS)}")
+        for term, weight in weights.items():
+            if weight and (missing := self.missing_part(term)):
+                raise ConfigError(f"objective.{term} = {weight} has nothing to train: the model must have {missing}")
+        self.objective = {term: float(weights.get(term, 0.0)) for term in self.TERMS}
+
+    def _heard(self, wave: Tensor) -> Tensor:
+        """What the encoder hears of ``wave[B, T]`` while it learns."""
+        perturb = self.config.perturb
+        if perturb is None or not (self.training and self.encoder.training):
+            return wave
+        return disguise(wave, self.config.sample_rate_hz, perturb.pitch_semitones, perturb.formant_semitones)
+
+    def _jittered(self, z_q: Tensor) -> Tensor:
+        """``z_q[B, D, tokens]``, some tokens replaced by the one before or after them while the model learns."""
+        share, tokens = self.config.time_jitter, z_q.shape[2]
+        if not (share and self.training):
+            return z_q
+        drawn = torch.rand(len(z_q), tokens, device=z_q.device)
+        step = (drawn < share / 2).long() - (drawn > 1 - share / 2).long()
+        source = (torch.arange(tokens, device=z_q.device) + step).clamp(0, tokens - 1)
+        return z_q.gather(2, source[:, None].expand_as(z_q))
+
+    def _prior_nll(self, codes: Tensor, speaker: Tensor) -> Tensor:
+        assert self.prior is not None
+        return self.prior.nll(codes.detach(), speaker).mean()

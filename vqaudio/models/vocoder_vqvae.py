@@ -1,0 +1,135 @@
+"""A VQ-VAE whose codes carry speech parameters: the bands of a spectral envelope, and the pitch.
+
+Encoder, codebook and prior are the paper's (arXiv 1711.00937). The decoder predicts the parameters; a vocoder, minimum
+phase driven by pulses and noise, makes sound of them. Parameters are learnt against those that WORLD finds
+(:mod:`vqaudio.dsp.world`), which a corpus is prepared with.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqaudio.dsp import source
+from vqaudio.errors import DataError
+from vqaudio.models.discriminator import PatchDiscriminator
+from vqaudio.models.speech_config import VocoderVQVAEConfig
+from vqaudio.models.speech_model import SpeechModel
+from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
+
+_QUIET, _LOUD = -14.0, -7.0  # log power from which on an error weighs more, and from which on it weighs most
+_EDGE_FRAMES = 16  # at either end of a crop, which the discriminator does not see
+_MATCHING = 10.0  # weight of feature matching in the adversarial term, beside the score's 1
+_EXCITATION_AHEAD = 2  # frames that the vocoder looks ahead
+
+
+class Parameters(NamedTuple):
+    """Predicted speech parameters: log power ``bands[B, bands, frames]``, and the pitch."""
+
+    bands: Tensor
+    pitch: source.Pitch
+
+
+def pitch_classes(f0_hz: Tensor) -> Tensor:
+    """``f0_hz[B, frames]``, 0 where there is no voice, to ``[B, PITCHES + 1, frames]``, which add up to 1 a frame: the
+    two nearest pitches share it, or the last has all where there is no voice."""
+    octaves = torch.log(f0_hz.clamp(min=1.0) / source.LOWEST_HZ) / math.log(source.HIGHEST_HZ / source.LOWEST_HZ)
+    place = (source.PITCHES * octaves - 0.5).clamp(0, source.PITCHES - 1.001)
+    lower = place.long()
+    classes = torch.zeros(*place.shape, source.PITCHES + 1, device=f0_hz.device)
+    classes.scatter_(-1, lower[..., None], (1 - (place - lower))[..., None])
+    classes.scatter_(-1, lower[..., None] + 1, (place - lower)[..., None])
+    silent = F.one_hot(torch.full_like(lower, source.PITCHES), source.PITCHES + 1).float()
+    return torch.where((f0_hz > 0)[..., None], classes, silent).transpose(1, 2)
+
+
+class VocoderVQVAE(SpeechModel):
+    """Speech to tokens to speech parameters. Loss terms: ``codebook`` (the quantizer's, equation 3), ``bands`` (mean
+    absolute error of log power, soft sounds weighing less), ``pitch`` (cross entropy, nats a frame), ``adversarial``
+    (the discriminator's and, against it, the predictor's) and ``prior`` (nats a token, the tokens detached)."""
+
+    TERMS = ("codebook", "bands", "pitch", "adversarial", "prior")
+    config: VocoderVQVAEConfig
+
+    def __init__(self, config: VocoderVQVAEConfig) -> None:
+        super().__init__(config)
+        self.bands_head = nn.Conv1d(config.conditioning.features, config.vocoder.bands, 1)
+        self.pitch_head = nn.Conv1d(config.conditioning.features, source.PITCHES + 1, 1)
+        self.discriminator = PatchDiscriminator()
+        self.add_prior()
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds between a sample and the sound made of it, when all is worked out as soon as it can be."""
+        frames = self.conditioning.delay_frames + _EXCITATION_AHEAD
+        samples = self.encoder.delay_samples + frames * self.config.frame_length
+        samples += self.conditioning.delay_vectors * self.config.encoder.hop_length
+        return samples / self.config.sample_rate_hz
+
+    def parameters_of(self, features: Tensor) -> Parameters:
+        """What ``features[B, F, frames]`` tell of the sound."""
+        return Parameters(self.bands_head(features), source.read_pitch(self.pitch_head(features)))
+
+    # -------------------------------------------------------------------------------------------------- learning
+
+    def loss(self, batch: Batch) -> Loss:
+        """The loss of ``batch``: ``wave[B, T]`` (T a multiple of the vectors' samples, normalised level), ``bands[B,
+        bands, frames]`` and ``f0[B, frames]`` of its frames, and ``speaker[B]``.
+
+        Raises:
+            DataError: the batch has no speech parameters.
+        """
+        wave, speaker = batch["wave"], batch["speaker"]
+        quantized = self.quantizer(self.encoder(self.emphasise(self._heard(wave))))
+        metrics, terms = {"perplexity": quantized.perplexity}, {"codebook": quantized.loss}
+        if any(self.objective[name] for name in ("bands", "pitch", "adversarial")):
+            features = self.conditioning(self._jittered(quantized.z_q), self.voice(speaker))
+            target, f0 = self._targets(batch)
+            predicted = self.bands_head(features).float()
+            terms["bands"] = self._bands_loss(predicted, target)
+            terms["pitch"] = F.cross_entropy(self.pitch_head(features).float(), pitch_classes(f0))
+            if self.objective["adversarial"]:
+                terms["adversarial"] = self._adversarial(predicted, target)
+        if self.objective["prior"]:
+            terms["prior"] = self._prior_nll(quantized.codes, speaker)
+            metrics["bits_per_token"] = terms["prior"].detach() / NATS_PER_BIT
+        total = torch.stack([self.objective[name] * term for name, term in terms.items()]).sum()
+        return Loss(total, metrics | {name: term.detach() for name, term in terms.items()})
+
+    def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if "bands" not in batch or batch["bands"].shape[1] != self.config.vocoder.bands:
+            raise DataError(
+                f"the data have no speech parameters of {self.config.vocoder.bands} bands: prepare the corpus anew, "
+                f"with 'vqaudio prepare SOURCE -o SHARDS --bands {self.config.vocoder.bands}'"
+            )
+        return batch["bands"].float().clamp(min=self.config.vocoder.floor), batch["f0"]
+
+    def _bands_loss(self, predicted: Tensor, target: Tensor) -> Tensor:
+        quiet = self.config.vocoder.quiet_weight
+        weight = quiet + (1 - quiet) * ((target - _QUIET) / (_LOUD - _QUIET)).clamp(0, 1)
+        return ((predicted - target).abs() * weight).mean() / weight.mean()
+
+    def _adversarial(self, predicted: Tensor, target: Tensor) -> Tensor:
+        inner = slice(_EDGE_FRAMES, -_EDGE_FRAMES)
+        heard = predicted.clamp(min=self.config.vocoder.floor)
+        found = self.discriminator.adversary(heard[:, :, inner], target[:, :, inner])
+        return found.critic + found.score + _MATCHING * found.matching
+
+    @torch.no_grad()
+    def probe(self, batch: Batch) -> Probe:
+        """The errors of bands and pitch with the true codes, and of bands with those of the batch's next crop."""
+        wave, speaker = batch["wave"], batch["speaker"]
+        codes, voice = self.encode(self.emphasise(wave)), self.voice(speaker)
+        target, f0 = self._targets(batch)
+        features = self.features(codes, voice)
+        others = self.features(codes.roll(1, 0) if len(codes) > 1 else codes.flip(1), voice)
+        metrics = {
+            "bands": F.l1_loss(self.bands_head(features).float(), target),
+            "bands_shuffled": F.l1_loss(self.bands_head(others).float(), target),
+            "pitch": F.cross_entropy(self.pitch_head(features).float(), pitch_classes(f0)),
+        }
+        if self.objective["prior"]:
+            metrics["bits_per_token"] = self._prior_nll(codes, speaker) / NATS_PER_BIT
+        return Probe(metrics, codes)
