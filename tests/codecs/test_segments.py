@@ -27,7 +27,8 @@ def sampler() -> Sampler:
 @given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from((64, 256)))
 def test_the_layout_keeps_its_bounds(tokens: int, channels: int, hop_length: int) -> None:
     plan = layout(tokens, channels, hop_length)
-    assert 1 <= plan.tokens <= max(stretches.STRETCH, 2 * stretches.LEAST) / hop_length
+    stretch, least = (-(-samples // hop_length) for samples in (stretches.STRETCH, stretches.LEAST))
+    assert 1 <= plan.tokens <= max(stretch, 2 * least, stretches.GROUP * least // stretches._FEW)  # of few, long ones
     assert plan.abreast == 1 or plan.abreast * channels <= stretches.SIDE_BY_SIDE
     assert plan.warm_up * hop_length >= stretches.WARM_UP
     assert plan.overlap * hop_length >= stretches.OVERLAP
