@@ -140,3 +140,11 @@ def test_mel_grows_with_amplitude_not_power() -> None:
     wave = torch.from_numpy(noise(1, 4000))
     louder = audio.log_mel(10 * wave, RATE_HZ, 512, 160, 20)
     torch.testing.assert_close(louder, audio.log_mel(wave, RATE_HZ, 512, 160, 20) + np.log(10), atol=1e-4, rtol=0)
+
+
+def test_a_spectrum_made_in_inference_mode_lets_later_gradients_pass() -> None:
+    with torch.inference_mode():
+        audio.log_mel(torch.zeros(1, 640), 16000, 256, 64, 13)
+    wave = torch.randn(1, 640, requires_grad=True)
+    audio.log_mel(wave, 16000, 256, 64, 13).sum().backward()
+    assert wave.grad is not None

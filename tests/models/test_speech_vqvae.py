@@ -108,7 +108,7 @@ def test_an_encoder_of_the_spectrum_hears_no_further_than_its_context() -> None:
     for name, value in model.encoder.named_parameters():
         if "pointwise" in name:  # which begin at zero
             torch.nn.init.normal_(value, std=0.1)
-    vector, context = 4 * 64, model.encoder.context
+    vector, context = 4 * 64, model.encoder.reach.before
     assert model.encoder_reach.before == 4 * context
     wave = noise(1, 60 * vector)
     part = wave[:, (25 - context) * vector : (35 + context) * vector]
@@ -143,7 +143,7 @@ def test_all_of_a_model_that_hears_a_spectrum_learns() -> None:
         ("encoder", {"strides": (2, 2)}, "strides"),
         ("encoder", {"spectrum_hop": 0}, "spectrum_hop"),
         ("quantizer", {"stages": 3}, "stages"),
-        ("quantizer", {"stages": 8}, "decoder.hop_length"),
+        ("quantizer", {"stages": 8}, "conditioning.frames_per_token"),
     ],
 )
 def test_bad_layouts_are_named(part: str, settings: dict[str, Any], word: str) -> None:

@@ -173,7 +173,8 @@ def _mel(sample_rate_hz: int, n_fft: int, hop_length: int, n_mels: int, device: 
 
     # power=1 is the magnitude; center=False because log_mel places the frames itself.
     kind = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels, "power": 1.0, "center": False}
-    return cast(nn.Module, MelSpectrogram(sample_rate_hz, **kind)).to(device)
+    with torch.inference_mode(False):  # it is kept, and what is made in that mode no gradient may pass
+        return cast(nn.Module, MelSpectrogram(sample_rate_hz, **kind)).to(device)
 
 
 def log_mel(wave: Tensor, sample_rate_hz: int, n_fft: int, hop_length: int, n_mels: int) -> Tensor:
