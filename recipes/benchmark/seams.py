@@ -1,10 +1,10 @@
-"""Whether anybody could tell stretches side by side from strictly sequential decoding: seams.json and seams.md.
+"""Whether anybody could tell segments side by side from strictly sequential decoding: seams.json and seams.md.
 
 python recipes/benchmark/seams.py CORPUS -o FOLDER [--limit 4] [--scores stoi,speaker,wer]
 
 Each utterance is decoded side by side, and twice sequentially with two seeds. Scores: the difference from one
 sequential decoding to side by side, beside that to the other sequential one, which is what another seed makes. Clicks:
-the detector hears what stands out of its surroundings where stretches meet, and at the same places of the sequential
+the detector hears what stands out of its surroundings where segments meet, and at the same places of the sequential
 decodings; if seams clicked, it would rank them above. That it hears clicks is shown with planted ones.
 """
 
@@ -45,7 +45,7 @@ def seams(codec: Codec, tokens: int) -> list[int]:
     """The samples at which the overlaps of a decoded channel begin."""
     hop = codec.model.hop_length
     plan = layout(tokens, 1, hop, codec.model.stages)
-    return [stretch.end * hop for stretch in cut(plan, 1, slice(0, tokens), tokens)][:-1]
+    return [segment.end * hop for segment in cut(plan, 1, slice(0, tokens), tokens)][:-1]
 
 
 def planted(wave: np.ndarray, places: list[int]) -> np.ndarray:

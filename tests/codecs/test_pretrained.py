@@ -14,7 +14,7 @@ from vqaudio.codecs.image_generation import generate_pictures
 from vqaudio.codecs.loading import facts_of
 from vqaudio.codecs.sampler import Conditioner, Sampler, export
 from vqaudio.codecs.speech import PRETRAINED, Codec, bundled, load
-from vqaudio.codecs.vocoder import score
+from vqaudio.codecs.vocoder import decoder_inputs
 from vqaudio.dsp.audio import SILENCE_LEVEL
 from vqaudio.evaluation.image import likelihood as image_likelihood
 from vqaudio.evaluation.metrics import similarity, voice_embedding
@@ -65,7 +65,7 @@ def test_the_codes_carry_the_sound(speech: Codec, clip: np.ndarray) -> None:
 
 
 def test_narrow_weights_change_next_to_nothing(speech: Codec, clip: np.ndarray) -> None:
-    drawn_by = score(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:48], None)
+    drawn_by = decoder_inputs(speech.model, speech.encode(clip[:RATE], RATE).codes[0][:48], None)
     features, marks = drawn_by.features, drawn_by.marks(speech.model.config.decoder, 0.0)
     told = None if marks is None else torch.from_numpy(marks)[None]
     decoder, sampler = speech.model.decoder, Sampler(speech.model.decoder, SILENCE_LEVEL)

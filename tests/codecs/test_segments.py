@@ -1,4 +1,4 @@
-"""Stretches side by side: laid out by the stream alone, spoken as each would be alone, joined without a gap."""
+"""Segments side by side: laid out by the stream alone, spoken as each would be alone, joined without a gap."""
 
 import itertools
 
@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqaudio.codecs import segments as stretches
+from vqaudio.codecs import segments as segments
 from vqaudio.codecs.sampler import Sampler
-from vqaudio.codecs.segments import Joiner, Layout, Part, Stretch, cut, layout, speak, splice
+from vqaudio.codecs.segments import Crossfader, Layout, Part, Segment, crossfade, cut, layout, speak
 from vqaudio.models.config import WaveNetConfig
 from vqaudio.models.wavenet import WaveNet
 
@@ -27,13 +27,13 @@ def sampler() -> Sampler:
 @given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from((64, 256)))
 def test_the_layout_keeps_its_bounds(tokens: int, channels: int, hop_length: int) -> None:
     plan = layout(tokens, channels, hop_length)
-    stretch, least = (-(-samples // hop_length) for samples in (stretches.STRETCH, stretches.LEAST))
-    assert 1 <= plan.tokens <= max(stretch, 2 * least, stretches.GROUP * least // stretches._FEW)  # of few, long ones
-    assert plan.abreast == 1 or plan.abreast * channels <= stretches.SIDE_BY_SIDE
-    assert plan.warm_up * hop_length >= stretches.WARM_UP
-    assert plan.overlap * hop_length >= stretches.OVERLAP
-    if plan.abreast > 1:
-        assert plan.tokens >= stretches.LEAST // hop_length
+    segment, least = (-(-samples // hop_length) for samples in (segments.SEGMENT, segments.LEAST))
+    assert 1 <= plan.tokens <= max(segment, 2 * least, segments.GROUP * least // segments._FEW)  # of few, long ones
+    assert plan.batch == 1 or plan.batch * channels <= segments.BATCH
+    assert plan.warm_up * hop_length >= segments.WARM_UP
+    assert plan.overlap * hop_length >= segments.OVERLAP
+    if plan.batch > 1:
+        assert plan.tokens >= segments.LEAST // hop_length
     together = layout(4 * tokens, channels, hop_length, 4)
     assert not any(size % 4 for size in (together.tokens, together.warm_up, together.overlap))
     assert together.tokens > 0
@@ -56,14 +56,14 @@ def test_a_window_is_cut_without_gap_or_overlap(
             assert piece.stop == min(available, piece.end + plan.overlap)
 
 
-def parts_of(pieces: list[Stretch], features: list[np.ndarray]) -> list[Part]:
+def parts_of(pieces: list[Segment], features: list[np.ndarray]) -> list[Part]:
     return [
         Part(features[piece.channel][piece.begin : piece.stop], None, np.random.default_rng(index))
         for index, piece in enumerate(pieces)
     ]
 
 
-@pytest.mark.parametrize("tokens", [11, 60])  # 16 stretches in two groups; 4 stretches, each by itself
+@pytest.mark.parametrize("tokens", [11, 60])  # 16 segments in two groups; 4 segments, each by itself
 def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler, tokens: int) -> None:
     rng = np.random.default_rng(1)
     features = [rng.standard_normal((90, FEATURES)).astype(np.float32) for _ in range(2)]
@@ -91,7 +91,7 @@ def test_the_number_of_threads_changes_nothing(sampler: Sampler, tokens: int, mo
     pieces = cut(Layout(tokens, 40, 32, 24), 1, slice(0, 120), 120)
     drawn = []
     for threads in (1, 3):
-        monkeypatch.setattr(stretches.os, "cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr(segments.os, "cpu_count", lambda threads=threads: threads)
         drawn.append(np.concatenate(speak(sampler, parts_of(pieces, features))))
     np.testing.assert_array_equal(*drawn)
 
@@ -100,7 +100,7 @@ def test_a_splice_is_put_where_the_two_agree() -> None:
     rng = np.random.default_rng(3)
     tail, wave = (rng.standard_normal(1000).astype(np.float32) for _ in range(2))
     tail[600:700] = wave[600:700]
-    joined = splice(tail, np.concatenate([wave, [9.0]]).astype(np.float32))
+    joined = crossfade(tail, np.concatenate([wave, [9.0]]).astype(np.float32))
     np.testing.assert_array_equal(joined[:600], tail[:600])
     np.testing.assert_allclose(joined[600:], np.concatenate([wave[600:], [9.0]]), atol=1e-6)
 
@@ -108,11 +108,11 @@ def test_a_splice_is_put_where_the_two_agree() -> None:
 def test_a_splice_makes_no_click() -> None:
     time = np.arange(2000) / 16000
     tail, wave = (np.sin(2 * np.pi * 150 * time + phase).astype(np.float32) for phase in (0.0, 2.0))
-    steps = np.abs(np.diff(splice(tail, wave))).max()
+    steps = np.abs(np.diff(crossfade(tail, wave))).max()
     assert steps < 1.5 * np.abs(np.diff(wave)).max()
 
 
 def test_the_joiner_gives_what_it_is_asked_for_and_keeps_the_rest() -> None:
-    joiner, ramp = Joiner(), np.arange(3000, dtype=np.float32)
+    joiner, ramp = Crossfader(), np.arange(3000, dtype=np.float32)
     parts = [joiner(ramp[0:1200], 1000), joiner(ramp[1000:2200], 1000), joiner(ramp[2000:3000], 1000)]
     np.testing.assert_allclose(np.concatenate(parts), ramp, atol=1e-3)

@@ -13,7 +13,7 @@ from sounds import noise, tone
 
 from vqaudio.cli import main as cli
 from vqaudio.codecs.conversion import plan_conversions
-from vqaudio.codecs.speakers import fitted_voice, named_voice
+from vqaudio.codecs.speakers import fit_speaker_embedding, named_voice
 from vqaudio.codecs.speech import Codec
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.models import checkpoint
@@ -63,7 +63,7 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
     """A recording's error is smaller in the voice learnt from it than in any speaker's."""
     model = voiced_codec.model
     wave = noise(1, 2 * RATE, seed=4)[0]
-    voice = fitted_voice(model, wave, RATE)
+    voice = fit_speaker_embedding(model, wave, RATE)
     own = torch.from_numpy(wave[None])
     with torch.no_grad():
         codes = model.encode(model.emphasise(own))
@@ -72,7 +72,7 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
             return float(model.mel_loss(model.features(codes, torch.from_numpy(vector)[None]), own))
 
         assert error(voice) < min(error(named_voice(model, name)) for name in model.config.speakers)
-    assert np.array_equal(voice, fitted_voice(model, wave, RATE))
+    assert np.array_equal(voice, fit_speaker_embedding(model, wave, RATE))
 
 
 def test_a_voice_has_its_pitch() -> None:
@@ -90,7 +90,7 @@ def test_a_voice_has_its_pitch() -> None:
         if "pointwise" in name:  # which begin at zero
             torch.nn.init.normal_(value, std=0.1)
     buzz = (np.arange(2 * RATE) % 100 == 0).astype(np.float32)
-    voice = fitted_voice(model.requires_grad_(False), buzz, RATE)
+    voice = fit_speaker_embedding(model.requires_grad_(False), buzz, RATE)
     own = torch.from_numpy(buzz[None, : 2 * RATE // 256 * 256])
     with torch.no_grad():
         codes = model.encode(model.emphasise(own))

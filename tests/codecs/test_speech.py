@@ -15,12 +15,12 @@ from vqaudio.bitstream.container import Coder
 from vqaudio.bitstream.entropy import bits_per_code
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs import speech as codec
-from vqaudio.codecs.encoding import BLOCK_TOKENS, WaveSound, survey
+from vqaudio.codecs.encoding import BLOCK_TOKENS, WaveSound, first_pass
 from vqaudio.codecs.sampler import Sampler
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.tokens import MUTE_RAMP_S, TokenRange, code_windows
 from vqaudio.codecs.transcode import OpenStream, decode_file, encode_file, stream_facts
-from vqaudio.codecs.vocoder import score
+from vqaudio.codecs.vocoder import decoder_inputs
 from vqaudio.dsp import audio
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
 from vqaudio.io.sound import SoundReader, SoundWriter
@@ -124,7 +124,7 @@ def test_channels_draw_other_numbers(tiny_codec: Codec) -> None:
 def test_codes_are_those_of_the_whole_sound_at_once(tiny_codec: Codec) -> None:
     model, wave = tiny_codec.model, noise(2.3 * BLOCK_TOKENS * HOP / RATE)
     stream = tiny_codec.encode(wave, RATE)
-    gain, context = survey(WaveSound(wave, RATE)).gains[0], model.encoder_reach.before
+    gain, context = first_pass(WaveSound(wave, RATE)).gains[0], model.encoder_reach.before
     end = -wave.shape[1] % HOP + context * HOP
     padded = np.pad(wave * np.float32(gain), ((0, 0), (context * HOP, end)))
     with torch.inference_mode():
@@ -136,7 +136,7 @@ def test_codes_are_those_of_the_whole_sound_at_once(tiny_codec: Codec) -> None:
 def test_codes_of_vectors_are_those_of_the_whole_sound_at_once(hearing_codec: Codec) -> None:
     model, wave = hearing_codec.model, noise(1.3 * BLOCK_TOKENS * HOP / RATE)
     stream = hearing_codec.encode(wave, RATE)
-    gain, context = survey(WaveSound(wave, RATE)).gains[0], model.encoder_reach.before
+    gain, context = first_pass(WaveSound(wave, RATE)).gains[0], model.encoder_reach.before
     end = -wave.shape[1] % (4 * HOP) + context * HOP
     padded = np.pad(wave * np.float32(gain), ((0, 0), (context * HOP, end)))
     with torch.inference_mode():
@@ -180,8 +180,8 @@ def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
     pieces = [TokenRange(part, part < 0) for part in np.split(codes, [1, 250, 260, 600], axis=1)]
     windows = list(code_windows(pieces, 700, 256, model.conditioning_reach))
     assert np.array_equal(np.concatenate([w.codes[:, w.inner] for w in windows], axis=1), codes)
-    features = np.concatenate([score(model, w.codes[0], None).part(w.inner).features for w in windows])
-    assert np.allclose(features, score(model, codes[0], None).features, atol=1e-5)
+    features = np.concatenate([decoder_inputs(model, w.codes[0], None).part(w.inner).features for w in windows])
+    assert np.allclose(features, decoder_inputs(model, codes[0], None).features, atol=1e-5)
 
 
 def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
@@ -189,7 +189,7 @@ def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
     stream = tiny_codec.encode(noise(0.5), RATE)
     draw = Sampler(model.decoder, audio.SILENCE_LEVEL, 0.9).stream()
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
-    symbols = draw.push(score(model, stream.codes[0], None).features, uniforms)
+    symbols = draw.push(decoder_inputs(model, stream.codes[0], None).features, uniforms)
     wave = audio.DeEmphasis(0.85)(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())
     wave = wave[: stream.header.shape[0]] * stream.header.levels[0]
     assert np.array_equal(tiny_codec.decode(stream, seed=3)[0], wave.astype(np.float32))

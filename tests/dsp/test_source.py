@@ -8,7 +8,7 @@ import torch
 from conftest import HEARING, PRIOR, TINY
 
 from vqaudio.codecs.speech import Codec
-from vqaudio.codecs.vocoder import Restorer, Score, Voicing, score
+from vqaudio.codecs.vocoder import DecoderInputs, SourceParameters, SymbolSynthesizer, decoder_inputs
 from vqaudio.dsp import audio, source
 from vqaudio.errors import ConfigError
 from vqaudio.kernels.source_filter import Crossover, Synthesis
@@ -110,13 +110,13 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
 
     wave, _ = pulses(120.0, 0.5)
     stream = codec.encode(wave[0].numpy(), RATE)
-    drawn_by = score(codec.model, stream.codes[0], None)
-    assert drawn_by.voicing is not None
+    drawn_by = decoder_inputs(codec.model, stream.codes[0], None)
+    assert drawn_by.parameters is not None
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
     draw = Sampler(codec.model.decoder, audio.SILENCE_LEVEL, 0.9).stream()
     symbols = draw.push(drawn_by.features, uniforms, drawn_by.marks(CONFIG.decoder, 0.0))
     driven = source.RANGE * audio.mu_law_decode(torch.from_numpy(symbols)).numpy()
-    taps, gain = drawn_by.voicing.coefficients, drawn_by.voicing.gain
+    taps, gain = drawn_by.parameters.coefficients, drawn_by.parameters.gain
     expected = audio.DeEmphasis(0.85)(Synthesis(source.ORDER)(driven, taps, gain))
     decoded = codec.decode(stream, seed=3, exact=True)[0]
     np.testing.assert_array_equal(decoded, (expected[: len(decoded)] * stream.header.levels[0]).astype(np.float32))
@@ -125,7 +125,7 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
 def test_pulses_go_on_from_block_to_block(codec: Codec) -> None:
     """The marks of a sound decoded block by block are those of the whole: no pulse comes early or late."""
     codes = np.random.default_rng(0).integers(0, 100, 700).astype(np.int32)
-    whole = score(codec.model, codes, None)
+    whole = decoder_inputs(codec.model, codes, None)
     begun, parts = 0.0, []
     for frames in (slice(0, 256), slice(256, 512), slice(512, 700)):
         own = whole.part(frames)
@@ -206,19 +206,19 @@ def low_part(wave: np.ndarray) -> np.ndarray:
     return np.fft.irfft(np.fft.rfft(wave)[: len(wave) // 16], len(wave))
 
 
-def voiced_score(model: AudioVQVAE, hz: float, frames: int) -> Score:
+def voiced_score(model: AudioVQVAE, hz: float, frames: int) -> DecoderInputs:
     """Any features, a flat filter, and a voice of one pitch in all but the first frames."""
     voiced = np.arange(frames) >= 20
     coefficients = np.zeros((frames, source.ORDER), np.float32)
-    voicing = Voicing(np.full(frames, hz / RATE), voiced, coefficients, np.ones(frames, np.float32))
-    return Score(np.zeros((frames, model.config.decoder.features), np.float32), voicing)
+    parameters = SourceParameters(np.full(frames, hz / RATE), voiced, coefficients, np.ones(frames, np.float32))
+    return DecoderInputs(np.zeros((frames, model.config.decoder.features), np.float32), parameters)
 
 
 def test_below_the_crossover_a_voice_is_its_pulses() -> None:
     model = checkpoint.build(dataclasses.replace(CONFIG, pre_emphasis=0.0, pulses_hz=3000.0))
     assert isinstance(model, AudioVQVAE)
     drawn_by, rng = voiced_score(model, 125.0, 300), np.random.default_rng(0)
-    one, other = (Restorer(model)(rng.integers(64, 192, 300 * HOP), drawn_by, 0.25) for _ in range(2))
+    one, other = (SymbolSynthesizer(model)(rng.integers(64, 192, 300 * HOP), drawn_by, 0.25) for _ in range(2))
     voiced = slice(40 * HOP, 40 * HOP + 128 * 125)  # whole periods of 128 samples
     assert np.square(low_part(one[voiced] - other[voiced])).sum() < 0.05 * np.square(low_part(one[voiced])).sum()
     harmonics = np.abs(np.fft.rfft(one[voiced]))[125 : 8 * 125]
@@ -231,8 +231,8 @@ def test_pulses_are_the_same_block_by_block() -> None:
     model = checkpoint.build(dataclasses.replace(CONFIG, pulses_hz=3000.0))
     assert isinstance(model, AudioVQVAE)
     drawn_by, symbols = voiced_score(model, 131.0, 60), np.random.default_rng(1).integers(64, 192, 60 * HOP)
-    whole = Restorer(model)(symbols, drawn_by, 0.4)
-    restore, begun, parts = Restorer(model), 0.4, []
+    whole = SymbolSynthesizer(model)(symbols, drawn_by, 0.4)
+    restore, begun, parts = SymbolSynthesizer(model), 0.4, []
     for first, last in ((0, 1), (1, 37), (37, 37), (37, 60)):
         own = drawn_by.part(slice(first, last))
         parts.append(restore(symbols[first * HOP : last * HOP], own, begun))

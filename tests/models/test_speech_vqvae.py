@@ -314,7 +314,7 @@ def test_a_crop_alone_is_still_shuffled() -> None:
     assert figures["bits_per_sample_shuffled"] != figures["bits_per_sample"]
 
 
-# --- Several frames a token, jitter, disguise -------------------------------------------------------------------------
+# --- Several frames a token, jitter, perturbed voices ----------------------------------------------------------------
 
 SPREAD = {
     "conditioning": ConditioningConfig(

@@ -90,7 +90,7 @@ def _lost_tiles(stream: "Stream", damage: "Damage") -> range:
 
 
 def damage_facts(stream: "Stream") -> list[dict[str, Any]]:
-    """Stretches of lost tiles, for programs; tiles count from 1, row by row."""
+    """Segments of lost tiles, for programs; tiles count from 1, row by row."""
     lost = [_lost_tiles(stream, damage) for damage in stream.damage]
     return [{"first_tile": tiles[0], "last_tile": tiles[-1]} for tiles in lost]
 

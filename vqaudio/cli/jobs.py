@@ -315,10 +315,10 @@ def decode_open(
 
 
 def damage_facts(coded: "Coded") -> list[dict[str, Any]]:
-    """Stretches of lost sound, for programs; channels count from 1."""
+    """Segments of lost sound, for programs; channels count from 1."""
     rate_hz = coded.header.sample_rate_hz
-    stretches = [(damage.channel + 1, damage.samples(coded.header)) for damage in coded.damage]
-    return [{"channel": c, "first_s": lost.start / rate_hz, "end_s": lost.stop / rate_hz} for c, lost in stretches]
+    segments = [(damage.channel + 1, damage.samples(coded.header)) for damage in coded.damage]
+    return [{"channel": c, "first_s": lost.start / rate_hz, "end_s": lost.stop / rate_hz} for c, lost in segments]
 
 
 def report_damage(coded: "Coded", name: str, report: Report) -> None:

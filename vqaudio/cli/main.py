@@ -152,7 +152,7 @@ def decode(
         ),
     ] = "original",
     exact: Annotated[
-        bool, typer.Option("--exact", help="Strictly from first to last sample, not stretches side by side: slower.")
+        bool, typer.Option("--exact", help="Strictly from first to last sample, not segments side by side: slower.")
     ] = False,
     speaker: SpeakerOption = None,
     device: DeviceOption = Device.auto,

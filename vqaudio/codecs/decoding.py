@@ -9,7 +9,7 @@ import numpy as np
 
 from vqaudio.bitstream.container import Header
 from vqaudio.codecs import drawing, synthesis
-from vqaudio.codecs.drawing import Alone, SideBySide
+from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
 from vqaudio.codecs.resampling import resampled
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import layout
@@ -64,12 +64,12 @@ def _drawn(
 ) -> tuple[Callable[[Window], Block], Iterator[Window]]:
     plan = layout(tokens, channels, model.hop_length, model.stages)
     before, after = model.conditioning_reach
-    if sampling.exact or plan.abreast * channels == 1:
-        alone = Alone(model, sampling, channels)
+    if sampling.exact or plan.batch * channels == 1:
+        alone = SequentialDecoder(model, sampling, channels)
         return alone, code_windows(ranges, tokens, _EXACT_TOKENS, Reach(before, after))
     more = max(plan.warm_up, plan.overlap)
-    together = SideBySide(model, sampling, channels, plan)
-    return together, code_windows(ranges, tokens, plan.tokens * plan.abreast, Reach(before + more, after + more))
+    together = SegmentDecoder(model, sampling, channels, plan)
+    return together, code_windows(ranges, tokens, plan.tokens * plan.batch, Reach(before + more, after + more))
 
 
 def _first(blocks: Iterable[Block], frames: int) -> Iterator[Block]:

@@ -5,9 +5,9 @@ import numpy as np
 from vqaudio.codecs import vocoder
 from vqaudio.codecs.sampler import Sampler
 from vqaudio.codecs.sampling import Sampling
-from vqaudio.codecs.segments import GROUP, Joiner, Layout, Part, Stretch, cut, in_parallel, speak
+from vqaudio.codecs.segments import GROUP, Crossfader, Layout, Part, Segment, cut, in_parallel, speak
 from vqaudio.codecs.tokens import Window
-from vqaudio.codecs.vocoder import Restorer, Score, score
+from vqaudio.codecs.vocoder import DecoderInputs, SymbolSynthesizer, decoder_inputs
 from vqaudio.dsp import audio
 from vqaudio.dsp.audio import Block
 from vqaudio.models.speech_vqvae import AudioVQVAE
@@ -17,7 +17,7 @@ def _sampler(model: AudioVQVAE, sampling: Sampling) -> Sampler:
     return Sampler(model.decoder, audio.SILENCE_LEVEL, sampling.temperature)
 
 
-class Alone:
+class SequentialDecoder:
     """Speaks each channel in one stream, from the first sample to the last."""
 
     def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int) -> None:
@@ -25,63 +25,65 @@ class Alone:
         sampler = _sampler(model, sampling)
         self._streams = [sampler.stream() for _ in range(channels)]
         self._generators = [np.random.default_rng([sampling.seed, channel]) for channel in range(channels)]
-        self._restorers = [Restorer(model) for _ in range(channels)]
-        self._begun = [0.0] * channels  # periods of the pitch that have passed
+        self._synthesizers = [SymbolSynthesizer(model) for _ in range(channels)]
+        self._initial_phase = [0.0] * channels  # periods of the pitch so far
 
     def __call__(self, window: Window) -> Block:
         """The sound of the next window, ``[channels, n * hop]``."""
         hop = self._model.config.decoder.hop_length
         spoken = []
         for channel, codes in enumerate(window.codes):
-            own = score(self._model, codes, self._voice).part(_frames(self._model, window.inner))
+            own = decoder_inputs(self._model, codes, self._voice).part(_frames(self._model, window.inner))
             uniforms = self._generators[channel].random(len(own.features) * hop)
-            begun = self._begun[channel]
-            symbols = self._streams[channel].push(own.features, uniforms, own.marks(self._model.config.decoder, begun))
-            spoken.append(self._restorers[channel](symbols, own, begun))
-            self._begun[channel] += own.periods(hop)
+            initial_phase = self._initial_phase[channel]
+            symbols = self._streams[channel].push(
+                own.features, uniforms, own.marks(self._model.config.decoder, initial_phase)
+            )
+            spoken.append(self._synthesizers[channel](symbols, own, initial_phase))
+            self._initial_phase[channel] += own.periods(hop)
         return np.stack(spoken)
 
 
-class SideBySide:
-    """Speaks all channels' stretches of a window at once, and joins them."""
+class SegmentDecoder:
+    """Speaks all channels' segments of a window at once, and joins them."""
 
     def __init__(self, model: AudioVQVAE, sampling: Sampling, channels: int, plan: Layout) -> None:
         self._model, self._sampling, self._plan = model, sampling, plan
         self._sampler = _sampler(model, sampling)
-        self._joiners = [Joiner() for _ in range(channels)]
-        self._begun = [0.0] * channels  # periods of the pitch that have passed before the window
-        self._passed = 0  # tokens of the windows before
+        self._crossfaders = [Crossfader() for _ in range(channels)]
+        self._initial_phase = [0.0] * channels  # periods of the pitch before the window
+        self._said = 0  # tokens of the windows before
 
     def __call__(self, window: Window) -> Block:
-        """As :meth:`Alone.__call__`."""
-        hop, offset = self._model.hop_length, self._passed - window.inner.start
-        stretches = cut(self._plan, len(self._joiners), window.inner, window.codes.shape[1])
-        generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in stretches]
-        scores = in_parallel(lambda stretch: self._score(window, stretch), stretches)
-        begun = [self._begins(stretch, own) for stretch, own in zip(stretches, scores, strict=True)]
-        marks = [own.marks(self._model.config.decoder, at) for own, at in zip(scores, begun, strict=True)]
+        """As :meth:`SequentialDecoder.__call__`."""
+        hop, offset = self._model.hop_length, self._said - window.inner.start
+        segments = cut(self._plan, len(self._crossfaders), window.inner, window.codes.shape[1])
+        generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in segments]
+        scores = in_parallel(lambda segment: self._inputs(window, segment), segments)
+        initial_phase = [self._begins(segment, own) for segment, own in zip(segments, scores, strict=True)]
+        marks = [own.marks(self._model.config.decoder, at) for own, at in zip(scores, initial_phase, strict=True)]
         parts = [Part(own.features, signs, draws) for own, signs, draws in zip(scores, marks, generators, strict=True)]
-        spoken: list[list[Block]] = [[] for _ in self._joiners]
-        for s, own, at, symbols in zip(stretches, scores, begun, speak(self._sampler, parts), strict=True):
-            wave = Restorer(self._model)(symbols, own, at)[(s.first - s.begin) * hop :]
-            spoken[s.channel].append(self._joiners[s.channel](wave, (s.end - s.first) * hop))
-        self._passed += window.inner.stop - window.inner.start
+        spoken: list[list[Block]] = [[] for _ in self._crossfaders]
+        for s, own, at, symbols in zip(segments, scores, initial_phase, speak(self._sampler, parts), strict=True):
+            wave = SymbolSynthesizer(self._model)(symbols, own, at)[(s.first - s.begin) * hop :]
+            spoken[s.channel].append(self._crossfaders[s.channel](wave, (s.end - s.first) * hop))
+        self._said += window.inner.stop - window.inner.start
         return np.stack([np.concatenate(channel) for channel in spoken])
 
-    def _score(self, window: Window, stretch: Stretch) -> Score:
+    def _inputs(self, window: Window, segment: Segment) -> DecoderInputs:
         before, after = self._model.conditioning_reach
-        low = max(stretch.begin - before, 0)
-        codes = window.codes[stretch.channel, low : stretch.stop + after]
-        inner = slice(stretch.begin - low, stretch.stop - low)
-        return score(self._model, codes, self._sampling.voice).part(_frames(self._model, inner))
+        low = max(segment.begin - before, 0)
+        codes = window.codes[segment.channel, low : segment.stop + after]
+        inner = slice(segment.begin - low, segment.stop - low)
+        return decoder_inputs(self._model, codes, self._sampling.voice).part(_frames(self._model, inner))
 
-    def _begins(self, stretch: Stretch, own: Score) -> float:
-        """The periods before the next stretch of its channel, whose pulses go on where those of the last one end."""
+    def _begins(self, segment: Segment, own: DecoderInputs) -> float:
+        """The periods before the next segment of its channel, whose pulses go on where those of the last one end."""
         hop = self._model.config.decoder.hop_length
-        before, until = (_frames(self._model, slice(0, to - stretch.begin)) for to in (stretch.first, stretch.end))
-        begun = self._begun[stretch.channel] - own.part(before).periods(hop)
-        self._begun[stretch.channel] = begun + own.part(until).periods(hop)
-        return begun
+        before, until = (_frames(self._model, slice(0, to - segment.begin)) for to in (segment.first, segment.end))
+        initial_phase = self._initial_phase[segment.channel] - own.part(before).periods(hop)
+        self._initial_phase[segment.channel] = initial_phase + own.part(until).periods(hop)
+        return initial_phase
 
 
 def _frames(model: AudioVQVAE, tokens: slice) -> slice:

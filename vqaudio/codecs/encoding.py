@@ -83,14 +83,14 @@ def mixed(sound: Sound) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Statistics:
     """What must be known of a sound before its first token: its length, and the gain that normalises each channel."""
 
     frames: int
     gains: tuple[float, ...]
 
 
-def survey(sound: Sound) -> Survey:
+def first_pass(sound: Sound) -> Statistics:
     """Passes once over ``sound`` and rewinds it."""
     frames = 0
 
@@ -102,7 +102,7 @@ def survey(sound: Sound) -> Survey:
 
     levels = audio.measure_level(counted(), sound.sample_rate_hz, sound.channels)
     sound.rewind()
-    return Survey(frames, tuple(level.gain for level in levels))
+    return Statistics(frames, tuple(level.gain for level in levels))
 
 
 def token_count(frames: int, sample_rate_hz: int, model: SpeechModel) -> int:

@@ -11,7 +11,7 @@ from vqaudio.errors import ConfigError
 class Sampling:
     """How the decoder draws: a ``seed`` of 0 to 2**63 - 1 and a ``temperature`` above 0, else ``ConfigError``.
 
-    ``exact`` goes through each channel from its first sample to its last, not through stretches side by side.
+    ``exact`` goes through each channel from its first sample to its last, not through segments side by side.
     ``voice`` is the vector ``[V]`` of who speaks, where the model knows speakers.
     """
 

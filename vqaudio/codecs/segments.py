@@ -1,9 +1,9 @@
-"""A long sound's stretches decoded side by side, and joined so that nobody hears it.
+"""A long sound's segments decoded side by side, and joined so that nobody hears it.
 
-A WaveNet draws one sample after another, but its memory is short. Each stretch begins a little early, so that it is in
+A WaveNet draws one sample after another, but its memory is short. Each segment begins a little early, so that it is in
 full voice where it is wanted, and ends a little late; where two meet, the later takes over at the place of the
 overlap where the two agree best, which is a pause if there is one. What comes out depends on the tokens and the seed,
-not on the number of threads: the stretches, and the groups that go through the kernel together, are laid out by the
+not on the number of threads: the segments, and the groups that go through the kernel together, are laid out by the
 stream's length. Of a short sound there are few, each spoken alone: company pays from about eight on.
 """
 
@@ -21,14 +21,14 @@ from threadpoolctl import threadpool_limits
 from vqaudio.codecs.sampler import Sampler
 from vqaudio.dsp.audio import Block
 
-WARM_UP = 2048  # samples spoken before a stretch and thrown away: four times the bundled decoders' receptive field
-OVERLAP = 1536  # samples spoken beyond a stretch's end, for the splice
-STRETCH = 32000  # samples
-LEAST = 8000  # samples; in a shorter stretch the throw-away would cost more than company gains
-SIDE_BY_SIDE = 32  # stretches that are decoded together, all channels counted
-GROUP = 16  # streams of one kernel; of fewer stretches each is spoken alone
-_FEW, _LEAST_ALONE = 4, 16000  # channels and stretches of a short sound; samples in such a stretch
-_SPLICE = 80  # samples over which one stretch fades into the next
+WARM_UP = 2048  # samples spoken before a segment and thrown away: four times the bundled decoders' receptive field
+OVERLAP = 1536  # samples spoken beyond a segment's end, for the crossfade
+SEGMENT = 32000  # samples
+LEAST = 8000  # samples; in a shorter segment the throw-away would cost more than company gains
+BATCH = 32  # segments that are decoded together, all channels counted
+GROUP = 16  # streams of one kernel; of fewer segments each is spoken alone
+_FEW, _LEAST_ALONE = 4, 16000  # channels and segments of a short sound; samples in such a segment
+_CROSSFADE = 80  # samples over which one segment fades into the next
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -37,13 +37,13 @@ _Out = TypeVar("_Out")
 
 
 class Layout(NamedTuple):
-    """How a stream is cut: ``tokens`` in a stretch, ``abreast`` stretches of each channel decoded together.
+    """How a stream is cut: ``tokens`` in a segment, ``batch`` segments of each channel decoded together.
 
-    A stretch is spoken from ``warm_up`` tokens before its beginning to ``overlap`` tokens beyond its end.
+    A segment is spoken from ``warm_up`` tokens before its beginning to ``overlap`` tokens beyond its end.
     """
 
     tokens: int
-    abreast: int
+    batch: int
     warm_up: int
     overlap: int
 
@@ -53,11 +53,11 @@ def layout(tokens: int, channels: int, hop_length: int, whole: int = 1) -> Layou
 
     All numbers of tokens in it are multiples of ``whole``; ``tokens`` is one.
     """
-    most = max(1, SIDE_BY_SIDE // channels)
-    sizes = (STRETCH, LEAST, _LEAST_ALONE, WARM_UP, OVERLAP)
-    stretch, least, least_alone, *beyond = (-(-samples // (hop_length * whole)) * whole for samples in sizes)
-    if tokens >= most * stretch:
-        return Layout(stretch, most, *beyond)
+    most = max(1, BATCH // channels)
+    sizes = (SEGMENT, LEAST, _LEAST_ALONE, WARM_UP, OVERLAP)
+    segment, least, least_alone, *beyond = (-(-samples // (hop_length * whole)) * whole for samples in sizes)
+    if tokens >= most * segment:
+        return Layout(segment, most, *beyond)
     count = min(most, tokens // least)
     if count * channels < GROUP:
         few = max(1, min(_FEW // channels, tokens // least_alone))
@@ -65,7 +65,7 @@ def layout(tokens: int, channels: int, hop_length: int, whole: int = 1) -> Layou
     return Layout(max(1, -(-tokens // (count * whole))) * whole, count, *beyond)
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Tokens ``first`` to ``end`` of a channel, spoken from token ``begin`` to ``stop``; all counted in one window."""
 
     channel: int
@@ -75,19 +75,19 @@ class Stretch(NamedTuple):
     stop: int
 
 
-def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Stretch]:
-    """The stretches of a window of ``available`` tokens, of which ``inner`` are wanted, channel after channel."""
-    stretches = []
+def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Segment]:
+    """The segments of a window of ``available`` tokens, of which ``inner`` are wanted, channel after channel."""
+    segments = []
     for channel in range(channels):
         for first in range(inner.start, inner.stop, plan.tokens):
             end = min(first + plan.tokens, inner.stop)
             begin, stop = max(first - plan.warm_up, 0), min(end + plan.overlap, available)
-            stretches.append(Stretch(channel, begin, first, end, stop))
-    return stretches
+            segments.append(Segment(channel, begin, first, end, stop))
+    return segments
 
 
 class Part(NamedTuple):
-    """What a stretch is spoken by: ``features[frames, F]``; ``marks``, one a sample, where the WaveNet has them; and
+    """What a segment is spoken by: ``features[frames, F]``; ``marks``, one a sample, where the WaveNet has them; and
     what draws its uniform numbers."""
 
     features: Floats
@@ -127,29 +127,29 @@ def _speak_group(sampler: Sampler, group: list[Part]) -> list[Integers]:
     return [drawn[: len(p.features) * sampler.hop_length] for drawn, p in zip(symbols, group, strict=True)]
 
 
-class Joiner:
-    """Joins one channel's stretches in their order."""
+class Crossfader:
+    """Joins one channel's segments in their order."""
 
     def __init__(self) -> None:
         self._tail = np.zeros(0, np.float32)
 
     def __call__(self, wave: Block, length: int) -> Block:
-        """The next ``length`` samples. ``wave[n]`` begins where the last stretch ended and runs on past ``length``."""
-        joined = splice(self._tail[: len(wave)], wave)
+        """The next ``length`` samples. ``wave[n]`` begins where the last segment ended and runs on past ``length``."""
+        joined = crossfade(self._tail[: len(wave)], wave)
         self._tail = joined[length:]
         return joined[:length]
 
 
-def splice(tail: Block, wave: Block) -> Block:
+def crossfade(tail: Block, wave: Block) -> Block:
     """``wave``, begun with as much of ``tail``, another rendering of the same moment, as makes the join least heard."""
-    if len(tail) < _SPLICE:
+    if len(tail) < _CROSSFADE:
         return wave
     difference = np.square(tail - wave[: len(tail)], dtype=np.float64)
-    mismatch = np.convolve(difference, np.ones(_SPLICE), mode="valid")
+    mismatch = np.convolve(difference, np.ones(_CROSSFADE), mode="valid")
     place = int(mismatch.argmin())
-    fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(_SPLICE) + 0.5) / _SPLICE)).astype(np.float32)
+    fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(_CROSSFADE) + 0.5) / _CROSSFADE)).astype(np.float32)
     joined = wave.copy()
     joined[:place] = tail[:place]
-    region = slice(place, place + _SPLICE)
+    region = slice(place, place + _CROSSFADE)
     joined[region] = (1 - fade) * tail[region] + fade * wave[region]
     return joined

@@ -47,7 +47,7 @@ def named_voice(model: SpeechModel, speaker: str) -> Voice:
     return np.ascontiguousarray(model.speakers.weight[names.index(speaker)].detach().float().cpu().numpy())
 
 
-def fitted_voice(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
+def fit_speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
     """The voice in a recording, of someone the model need never have heard.
 
     Starts from the most alike of the model's speakers and takes a fixed number of gradient steps on the error of what

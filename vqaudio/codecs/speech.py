@@ -18,10 +18,10 @@ from vqaudio.bitstream.container import Coder, Header, Modality
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.bitstream.stream import Stream, add_coder_finder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
-from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, mixed, survey, token_count
+from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
 from vqaudio.codecs.sampler import frequency_model
 from vqaudio.codecs.sampling import Sampling
-from vqaudio.codecs.speakers import Voice, fitted_voice, named_voice
+from vqaudio.codecs.speakers import Voice, fit_speaker_embedding, named_voice
 from vqaudio.codecs.tokens import TokenRange
 from vqaudio.dsp.audio import Block
 from vqaudio.errors import ConfigError, ContainerError, ModelError
@@ -255,7 +255,7 @@ class Codec:
             seed: 0 to 2**63 - 1. The same seed draws the same sound.
             temperature: above 0, less draws more cautiously; the model's own where left out.
             sample_rate_hz: of the result; the original's where left out, and then T is exactly the original's.
-            exact: draws each channel strictly from its first sample to its last. Otherwise stretches of a sound of
+            exact: draws each channel strictly from its first sample to its last. Otherwise segments of a sound of
                 2 s and more are drawn side by side and joined, which is several times faster.
             speaker: who speaks, where the model knows speakers: a name, or a voice out of :meth:`voice_of`.
 
@@ -280,7 +280,7 @@ class Codec:
             ModelError: the model knows no speakers.
         """
         sound = WaveSound(wave, sample_rate_hz)
-        return fitted_voice(self.model, mixed(sound), sound.sample_rate_hz)
+        return fit_speaker_embedding(self.model, mixed(sound), sound.sample_rate_hz)
 
     def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
@@ -311,7 +311,7 @@ class Codec:
         Raises, also while iterating, what reading the sound raises, and as :meth:`encode`.
         """
         StreamingResampler(sound.sample_rate_hz, self.config.sample_rate_hz)  # refuses a bad rate before any work
-        found = survey(sound)
+        found = first_pass(sound)
         levels = tuple(min(1 / gain, _LOUDEST) for gain in found.gains)
         header = self._header(found.frames, sound.sample_rate_hz, levels, coder)
         return header, encode_blocks(self.model, sound, found.gains, header.tokens)

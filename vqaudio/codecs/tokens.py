@@ -63,7 +63,7 @@ def _decoded_payload(coder: BlockCoder, payload: bytes | None, count: int) -> Co
 
 
 class Window(NamedTuple):
-    """Codes with the context of a stretch; the stretch itself is ``codes[:, inner]``, ``lost`` is of it alone."""
+    """Codes with the context of a segment; the segment itself is ``codes[:, inner]``, ``lost`` is of it alone."""
 
     codes: Codes
     inner: slice

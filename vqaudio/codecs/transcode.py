@@ -47,7 +47,7 @@ class Coded:
         return 8 * self.stream_bytes / self.duration_s if self.header.shape[0] else None
 
     def damage_lines(self) -> list[str]:
-        """A line for each stretch of lost sound, its channel (from 1) and its time, or else what else was damaged."""
+        """A line for each segment of lost sound, its channel (from 1) and its time, or else what else was damaged."""
         return [_line(self.header, damage) for damage in self.damage] or list(self.messages)
 
 

@@ -27,65 +27,66 @@ Integers = npt.NDArray[np.int64]
 _MU_LAW = audio.mu_law_decode(torch.arange(audio.LEVELS)).numpy()
 
 
-class Voicing(NamedTuple):
-    """The source and the filter of some frames: ``pace[frames]``, periods a sample; ``voiced[frames]``; the filter's
-    ``coefficients[frames, order]`` and ``gain[frames]``."""
+class SourceParameters(NamedTuple):
+    """The source and the filter of some frames: ``f0_cycles[frames]``, periods a sample; ``voiced[frames]``; and the
+    filter's ``coefficients[frames, order]`` and ``gain[frames]``."""
 
-    pace: Doubles
+    f0_cycles: Doubles
     voiced: npt.NDArray[np.bool_]
     coefficients: Floats
     gain: Floats
 
 
-class Score(NamedTuple):
-    """What the decoder draws frames by: ``features[frames, F]`` and, where it draws the excitation, their voicing."""
+class DecoderInputs(NamedTuple):
+    """What the decoder draws frames by: ``features[frames, F]`` and, where it draws the excitation, ``parameters``."""
 
     features: Floats
-    voicing: Voicing | None
+    parameters: SourceParameters | None
 
-    def part(self, frames: slice) -> "Score":
+    def part(self, frames: slice) -> "DecoderInputs":
         """Some of the frames."""
-        own = self.voicing
+        own = self.parameters
         if own is not None:
-            own = Voicing(own.pace[frames], own.voiced[frames], own.coefficients[frames], own.gain[frames])
-        return Score(self.features[frames], own)
+            own = SourceParameters(
+                own.f0_cycles[frames], own.voiced[frames], own.coefficients[frames], own.gain[frames]
+            )
+        return DecoderInputs(self.features[frames], own)
 
     def periods(self, hop_length: int) -> float:
         """Periods that pass in these frames; 0 where the decoder draws the wave."""
-        return 0.0 if self.voicing is None else float(self.voicing.pace.sum()) * hop_length
+        return 0.0 if self.parameters is None else float(self.parameters.f0_cycles.sum()) * hop_length
 
-    def passed(self, hop_length: int, begun: float) -> Doubles:
-        """Periods that have passed up to each sample, ``begun`` of them before the first."""
-        pace = np.zeros(len(self.features)) if self.voicing is None else self.voicing.pace
-        return begun + np.cumsum(np.repeat(pace, hop_length))
+    def phase(self, hop_length: int, initial_phase: float) -> Doubles:
+        """The phase of each sample, in periods, that before the first being ``initial_phase``."""
+        f0_cycles = np.zeros(len(self.features)) if self.parameters is None else self.parameters.f0_cycles
+        return initial_phase + np.cumsum(np.repeat(f0_cycles, hop_length))
 
-    def marks(self, config: WaveNetConfig, begun: float) -> Integers | None:
-        """The mark of each sample for a decoder of this ``config``, ``begun`` periods having passed before the first;
-        None where there are none."""
-        if self.voicing is None:
+    def marks(self, config: WaveNetConfig, initial_phase: float) -> Integers | None:
+        """The phase index of each sample for a decoder of this ``config``; None where the decoder draws the wave."""
+        if self.parameters is None:
             return None
-        voiced = torch.from_numpy(self.voicing.voiced)[None]
-        passed = torch.from_numpy(self.passed(config.hop_length, begun))[None]
-        return source.marks(passed, voiced, config.marks)[0].numpy()
+        voiced = torch.from_numpy(self.parameters.voiced)[None]
+        phase = torch.from_numpy(self.phase(config.hop_length, initial_phase))[None]
+        return source.marks(phase, voiced, config.marks)[0].numpy()
 
 
 @torch.inference_mode()
-def score(model: AudioVQVAE, codes: Codes, voice: Floats | None) -> Score:
-    """``codes[n]``, spoken in ``voice[V]``, to the :class:`Score` of their ``n * frames_per_token`` frames."""
+def decoder_inputs(model: AudioVQVAE, codes: Codes, voice: Floats | None) -> DecoderInputs:
+    """``codes[n]``, spoken in ``voice[V]``, to the :class:`DecoderInputs` of their ``n * frames_per_token`` frames."""
     device = model.device
     with one_thread(), torch.autocast(device.type, enabled=False):
         who = None if voice is None else torch.from_numpy(voice)[None].to(device)
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
-        voicing = None
+        parameters = None
         if model.envelope is not None:
-            tract, pitch = model.tract(features), model.pitch(features)
-            pace = pitch.hz.double() / model.config.sample_rate_hz
-            parts = (pace, pitch.voiced, tract.coefficients, tract.gain)
-            voicing = Voicing(*(part[0].cpu().numpy() for part in parts))
-    return Score(np.ascontiguousarray(features[0].T.cpu().numpy()), voicing)
+            filters, pitch = model.vocal_tract_filter(features), model.pitch(features)
+            f0_cycles = pitch.hz.double() / model.config.sample_rate_hz
+            parts = (f0_cycles, pitch.voiced, filters.coefficients, filters.gain)
+            parameters = SourceParameters(*(part[0].cpu().numpy() for part in parts))
+    return DecoderInputs(np.ascontiguousarray(features[0].T.cpu().numpy()), parameters)
 
 
-class Restorer:
+class SymbolSynthesizer:
     """Turns one stream's symbols to sound, call after call."""
 
     def __init__(self, model: AudioVQVAE) -> None:
@@ -97,16 +98,16 @@ class Restorer:
         self._synthesis = Synthesis(source.ORDER) if config.excitation else None
         self._pulses = _Pulses(2 * config.pulses_hz / config.sample_rate_hz) if config.pulses_hz else None
 
-    def __call__(self, symbols: Integers, drawn_by: Score, begun: float) -> Block:
-        """The sound ``[T]`` of ``symbols[T]``, drawn by a score before which ``begun`` periods had passed."""
+    def __call__(self, symbols: Integers, drawn_by: DecoderInputs, initial_phase: float) -> Block:
+        """The sound ``[T]`` of ``symbols[T]``, drawn by inputs before which the phase was ``initial_phase``."""
         wave = _MU_LAW[symbols]
         if self._synthesis is not None:
-            voicing = drawn_by.voicing
-            assert voicing is not None
+            parameters = drawn_by.parameters
+            assert parameters is not None
             driven = source.RANGE * wave.astype(np.float64)
             if self._pulses is not None:
-                driven = self._pulses(driven, voicing, drawn_by.passed(self._hop, begun), begun)
-            wave = self._synthesis(driven, voicing.coefficients, voicing.gain)
+                driven = self._pulses(driven, parameters, drawn_by.phase(self._hop, initial_phase), initial_phase)
+            wave = self._synthesis(driven, parameters.coefficients, parameters.gain)
         return self._de_emphasis(wave)
 
 
@@ -120,23 +121,27 @@ class _Pulses:
         self._crossover = Crossover(share)
         self._late = 0.0  # what of the last pulse falls on the next sample
 
-    def __call__(self, driven: Doubles, voicing: Voicing, passed: Doubles, begun: float) -> Doubles:
-        """The excitation ``driven[T]`` with a pulse where a whole number of periods has ``passed[T]``, ``begun``
-        having passed before."""
+    def __call__(self, driven: Doubles, parameters: SourceParameters, phase: Doubles, initial_phase: float) -> Doubles:
+        """The excitation ``driven[T]`` with a pulse wherever ``phase[T]`` passes a whole number, ``initial_phase``
+        being that before."""
         if not len(driven):
             return driven
-        pace, whole = np.repeat(voicing.pace, len(driven) // len(voicing.pace)), np.floor(passed)
-        sizes = (np.diff(whole, prepend=np.floor(begun)) > 0) / np.sqrt(pace)  # the power of noise of variance 1
-        early = sizes * (passed - whole) / pace  # the pulse lies between two samples
+        f0_cycles, whole = np.repeat(parameters.f0_cycles, len(driven) // len(parameters.f0_cycles)), np.floor(phase)
+        sizes = (np.diff(whole, prepend=np.floor(initial_phase)) > 0) / np.sqrt(
+            f0_cycles
+        )  # the power of noise of variance 1
+        early = sizes * (phase - whole) / f0_cycles  # the pulse lies between two samples
         late = sizes - early
         pulses = early + np.concatenate([[self._late], late[:-1]])
         self._late = late[-1]
-        return self._crossover(pulses, driven, voicing.voiced)
+        return self._crossover(pulses, driven, parameters.voiced)
 
 
 def warm_up(model: AudioVQVAE) -> None:
-    """Compiles what :class:`Restorer` needs, or fetches it from the disk."""
+    """Compiles what :class:`SymbolSynthesizer` needs, or fetches it from the disk."""
     features = np.zeros((1, model.config.decoder.features), np.float32)
     taps, one = np.zeros((1, source.ORDER), np.float32), np.ones(1)
-    voicing = Voicing(one / 2, one > 0, taps, one.astype(np.float32)) if model.config.excitation else None
-    Restorer(model)(np.full(model.config.decoder.hop_length, audio.SILENCE_LEVEL), Score(features, voicing), 0.0)
+    parameters = SourceParameters(one / 2, one > 0, taps, one.astype(np.float32)) if model.config.excitation else None
+    SymbolSynthesizer(model)(
+        np.full(model.config.decoder.hop_length, audio.SILENCE_LEVEL), DecoderInputs(features, parameters), 0.0
+    )

@@ -1,6 +1,6 @@
 """Source and filter: what the decoder need not learn of speech.
 
-Speech is an excitation, noise or a train of pulses, through the filter of the vocal tract (Fant 1960). The codes tell
+Speech is an excitation, noise or a train of pulses, through the filter of the vocal filters (Fant 1960). The codes tell
 the spectrum and the pitch; out of them come here the filter, by linear prediction, and where the pulses lie. A WaveNet
 that draws the excitation alone (Song, Byun, Kang 2019, "ExcitNet") starts where the filter already speaks, and one that
 is told how far into its period each sample is need not find the pitch by itself.
@@ -90,13 +90,13 @@ class Envelope(nn.Module):
         return Filter(taps[:, 1:].transpose(1, 2).contiguous(), error.sqrt())
 
 
-def excitation(wave: Tensor, tract: Filter) -> Tensor:
-    """What the ``tract`` must be driven with to say ``wave[B, T]``; T is a multiple of the number of frames."""
-    frames = tract.gain.shape[1]
+def excitation(wave: Tensor, filters: Filter) -> Tensor:
+    """What the ``filters`` must be driven with to say ``wave[B, T]``; T is a multiple of the number of frames."""
+    frames = filters.gain.shape[1]
     hop = wave.shape[1] // frames
     past = F.pad(wave, (ORDER, 0)).unfold(1, hop + ORDER, hop).unfold(2, ORDER + 1, 1)  # [B, frames, hop, ORDER + 1]
-    taps = torch.cat([tract.coefficients.flip(2), torch.ones_like(tract.gain)[..., None]], dim=2)
-    driven = torch.einsum("bfhk,bfk->bfh", past, taps) / tract.gain[..., None]
+    taps = torch.cat([filters.coefficients.flip(2), torch.ones_like(filters.gain)[..., None]], dim=2)
+    driven = torch.einsum("bfhk,bfk->bfh", past, taps) / filters.gain[..., None]
     return driven.flatten(1)
 
 
@@ -192,17 +192,17 @@ def read_pitch(logits: Tensor) -> Pitch:
 
 
 def periods(hz: Tensor, sample_rate_hz: int, hop_length: int) -> Tensor:
-    """Periods passed up to each sample, ``[B, frames * hop_length]`` in float64, at the pitch ``hz[B, frames]``."""
+    """The phase of each sample, in periods, ``[B, frames * hop_length]`` in float64, at the pitch ``hz[B, frames]``."""
     return (hz.double() / sample_rate_hz).repeat_interleave(hop_length, dim=1).cumsum(1)
 
 
-def locked(passed: Tensor, driven: Tensor, hop_length: int) -> Tensor:
-    """``passed[B, T]`` moved so that each period begins with a pulse of the excitation ``driven[B, T]``
+def locked(phase: Tensor, driven: Tensor, hop_length: int) -> Tensor:
+    """``phase[B, T]`` moved so that each period begins with a pulse of the excitation ``driven[B, T]``
     (what is beyond -1..1 counts as 1).
 
     The pulses' place in the period is where the excitation's lowest harmonics agree, in a window around each frame.
     """
-    turn = torch.exp(-2j * math.pi * passed.remainder(1.0)).to(torch.complex64)
+    turn = torch.exp(-2j * math.pi * phase.remainder(1.0)).to(torch.complex64)
     window = torch.hann_window(_LOCK_WINDOW, device=driven.device)
     before = _LOCK_WINDOW // 2 - hop_length // 2
     shift = torch.arange(_PLACES, device=driven.device) / _PLACES
@@ -218,15 +218,15 @@ def locked(passed: Tensor, driven: Tensor, hop_length: int) -> Tensor:
     step = (place[:, 1:] - place[:, :-1] + 0.5).remainder(1.0) - 0.5
     smooth = torch.cat([place[:, :1], place[:, :1] + step.cumsum(1)], dim=1)
     between = F.interpolate(smooth[:, None], scale_factor=hop_length, mode="linear")[:, 0]
-    return passed - between
+    return phase - between
 
 
-def marks(passed: Tensor, voiced: Tensor, kinds: int) -> Tensor:
-    """The marks ``[B, T]`` of samples up to which ``passed[B, T]`` periods have passed, 0 to ``kinds - 1``.
+def marks(phase: Tensor, voiced: Tensor, kinds: int) -> Tensor:
+    """The phase indices ``[B, T]`` of samples at ``phase[B, T]``, in periods: 0 to ``kinds - 1``.
 
-    A mark tells how much of its period has passed; the last tells that there is no voice, by ``voiced[B, frames]``.
+    An index tells how much of its period has passed; the last tells that there is no voice, by ``voiced[B, frames]``.
     """
     phases = kinds - 1
-    phase = (passed.remainder(1.0) * phases).long().clamp(0, phases - 1)
-    hop = passed.shape[1] // voiced.shape[1]
-    return torch.where(voiced.repeat_interleave(hop, dim=1), phase, phases)
+    index = (phase.remainder(1.0) * phases).long().clamp(0, phases - 1)
+    hop = phase.shape[1] // voiced.shape[1]
+    return torch.where(voiced.repeat_interleave(hop, dim=1), index, phases)

@@ -19,7 +19,7 @@ _IDLE_HZ = 150.0  # at which the phase goes on where there is no voice
 
 
 @compiled
-def _phases(f0, hop, first, rate, voiced, pace, phase, state):  # type: ignore[no-untyped-def]
+def _phases(f0, hop, first, rate, voiced, f0_cycles, phase, state):  # type: ignore[no-untyped-def]
     """Voicing, periods a sample and phase of samples ``first`` on, between the frames of ``f0``."""
     for n in range(voiced.shape[0]):
         frame = (first + n) // hop
@@ -27,20 +27,20 @@ def _phases(f0, hop, first, rate, voiced, pace, phase, state):  # type: ignore[n
         here, there = f0[frame], f0[frame + 1]
         voiced[n] = (here if share < 0.5 else there) > 0
         hz = here * (1 - share) + there * share if here > 0 and there > 0 else max(here, there)
-        pace[n] = (hz if voiced[n] else _IDLE_HZ) / rate
-        state[0] += pace[n]
+        f0_cycles[n] = (hz if voiced[n] else _IDLE_HZ) / rate
+        state[0] += f0_cycles[n]
         phase[n] = state[0]
 
 
 @compiled
-def _add_pulses(voiced, pace, phase, before, share, half, place, pulses):  # type: ignore[no-untyped-def]
+def _add_pulses(voiced, f0_cycles, phase, before, share, half, place, pulses):  # type: ignore[no-untyped-def]
     """Adds a windowed sinc for each whole number that ``phase`` passes; sample n of it is ``pulses[place + n]``."""
     last = before
     for n in range(phase.shape[0]):
         whole = math.floor(phase[n])
         if whole > last and voiced[n]:
-            late = (phase[n] - whole) / pace[n]
-            size = share / math.sqrt(pace[n])
+            late = (phase[n] - whole) / f0_cycles[n]
+            size = share / math.sqrt(f0_cycles[n])
             for k in range(-half, half + 1):
                 u = k + late
                 x = math.pi * share * u
@@ -90,13 +90,13 @@ class PulseNoise:
         assert self._hop >= REACH, "frames must be as long as the excitation looks ahead"
         first = 0 if not self._begun else REACH  # samples up to here were worked out in the call before
         new = count + ahead
-        voiced, pace, phase = np.zeros(new), np.zeros(new), np.zeros(new)
+        voiced, f0_cycles, phase = np.zeros(new), np.zeros(new), np.zeros(new)
         before = math.floor(self._state[0])
-        _phases(f0_hz.astype(np.float64), self._hop, first, self._rate, voiced, pace, phase, self._state)
+        _phases(f0_hz.astype(np.float64), self._hop, first, self._rate, voiced, f0_cycles, phase, self._state)
         # the buffer begins _HALF samples before the first of the samples that this call gives out
         pulses = np.zeros(_HALF + count + REACH + _HALF + 1)
         pulses[: len(self._pulses)] += self._pulses
-        _add_pulses(voiced, pace, phase, before, self._share, _HALF, _HALF + first, pulses)
+        _add_pulses(voiced, f0_cycles, phase, before, self._share, _HALF, _HALF + first, pulses)
         voiced = np.concatenate([self._voiced, voiced])
         noise = np.concatenate([self._noise, self._generator.standard_normal(new)])
         excitation = np.empty(count)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vqaudio.dsp import audio
-from vqaudio.dsp.augment import disguise
+from vqaudio.dsp.augment import perturb_voice
 from vqaudio.errors import ConfigError
 from vqaudio.models.conditioning import ConditioningStack
 from vqaudio.models.encoder import AudioEncoder, Reach
@@ -115,7 +115,7 @@ class SpeechModel(nn.Module):
         perturb = self.config.perturb
         if perturb is None or not (self.training and self.encoder.training):
             return wave
-        return disguise(wave, self.config.sample_rate_hz, perturb.pitch_semitones, perturb.formant_semitones)
+        return perturb_voice(wave, self.config.sample_rate_hz, perturb.pitch_semitones, perturb.formant_semitones)
 
     def _jittered(self, z_q: Tensor) -> Tensor:
         """``z_q[B, D, tokens]``, some tokens replaced by the one before or after them while the model learns."""

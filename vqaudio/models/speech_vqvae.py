@@ -147,16 +147,18 @@ class AudioVQVAE(SpeechModel):
         of 16 bits each symbol is wide, by which the likelihood of the excitation becomes that of the wave."""
         if self.envelope is None:
             return audio.mu_law_encode(emphasised), None, None
-        tract, pitch = self.tract(features), self.pitch(features)
-        driven = source.excitation(emphasised, tract) / source.RANGE
+        filters, pitch = self.vocal_tract_filter(features), self.pitch(features)
+        driven = source.excitation(emphasised, filters) / source.RANGE
         # a wave and its negative sound alike: the pulses always point upwards
         driven = driven * driven.clamp(-1, 1).pow(3).sum(1, keepdim=True).sign()
         hop = self.config.decoder.hop_length
-        passed = source.locked(source.periods(pitch.hz, self.config.sample_rate_hz, hop), driven, hop)
-        widths = audio.mu_law_width(driven).log() + (source.RANGE * tract.gain * 2**15).log().repeat_interleave(hop, 1)
-        return audio.mu_law_encode(driven), source.marks(passed, pitch.voiced, self.config.decoder.marks), widths
+        phase = source.locked(source.periods(pitch.hz, self.config.sample_rate_hz, hop), driven, hop)
+        widths = audio.mu_law_width(driven).log() + (source.RANGE * filters.gain * 2**15).log().repeat_interleave(
+            hop, 1
+        )
+        return audio.mu_law_encode(driven), source.marks(phase, pitch.voiced, self.config.decoder.marks), widths
 
-    def tract(self, features: Tensor) -> source.Filter:
+    def vocal_tract_filter(self, features: Tensor) -> source.Filter:
         """The filter that ``features[B, F, frames]`` tell of; only where the decoder draws the excitation."""
         assert self.envelope is not None
         bands = self.config.mels[-1].n_mels
