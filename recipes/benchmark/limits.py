@@ -13,7 +13,7 @@ from naive import IncrementalSampler
 from numba import njit
 
 from vqaudio.codecs.sampler import Sampler
-from vqaudio.dsp.audio import SILENCE_LEVEL
+from vqaudio.dsp.mulaw import SILENCE_LEVEL
 from vqaudio.kernels.simd import COLUMNS, LANES, ROWS, add_columns, add_rows
 from vqaudio.models.config import WaveNetConfig
 from vqaudio.models.wavenet import WaveNet

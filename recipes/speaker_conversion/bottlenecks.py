@@ -17,7 +17,7 @@ import torch
 from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import GriffinLim
 
-from vqaudio.dsp.audio import measure_level
+from vqaudio.dsp.loudness import measure_level
 from vqaudio.evaluation.metrics import align, estoi, recognise, similarity, stoi, voice_embedding, word_errors
 from vqaudio.evaluation.speech import read_original
 from vqaudio.models import checkpoint

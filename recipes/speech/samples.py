@@ -15,7 +15,8 @@ from scipy.signal import find_peaks
 import vqaudio
 from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.generation import generate
-from vqaudio.dsp.audio import log_mel, measure_level
+from vqaudio.dsp.loudness import measure_level
+from vqaudio.dsp.mel import log_mel
 from vqaudio.io.resample import resample
 from vqaudio.io.sound import SoundReader
 from vqaudio.training.corpora import find_recordings

@@ -15,7 +15,7 @@ from vqaudio.codecs.loading import facts_of
 from vqaudio.codecs.sampler import Conditioner, Sampler, export
 from vqaudio.codecs.speech import PRETRAINED, Codec, bundled, load
 from vqaudio.codecs.vocoder import decoder_inputs
-from vqaudio.dsp.audio import SILENCE_LEVEL
+from vqaudio.dsp.mulaw import SILENCE_LEVEL
 from vqaudio.evaluation.image import likelihood as image_likelihood
 from vqaudio.evaluation.metrics import similarity, voice_embedding
 from vqaudio.evaluation.speech import likelihood

@@ -21,7 +21,7 @@ from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.tokens import MUTE_RAMP_S, TokenRange, code_windows
 from vqaudio.codecs.transcode import OpenStream, decode_file, encode_file, stream_facts
 from vqaudio.codecs.vocoder import decoder_inputs
-from vqaudio.dsp import audio
+from vqaudio.dsp import emphasis, mulaw
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
 from vqaudio.io.sound import SoundReader, SoundWriter
 
@@ -187,10 +187,10 @@ def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
 def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
     model = tiny_codec.model
     stream = tiny_codec.encode(noise(0.5), RATE)
-    draw = Sampler(model.decoder, audio.SILENCE_LEVEL, 0.9).stream()
+    draw = Sampler(model.decoder, mulaw.SILENCE_LEVEL, 0.9).stream()
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
     symbols = draw.push(decoder_inputs(model, stream.codes[0], None).features, uniforms)
-    wave = audio.DeEmphasis(0.85)(audio.mu_law_decode(torch.from_numpy(symbols)).numpy())
+    wave = emphasis.DeEmphasis(0.85)(mulaw.mu_law_decode(torch.from_numpy(symbols)).numpy())
     wave = wave[: stream.header.shape[0]] * stream.header.levels[0]
     assert np.array_equal(tiny_codec.decode(stream, seed=3)[0], wave.astype(np.float32))
 

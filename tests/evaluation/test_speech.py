@@ -12,7 +12,7 @@ import torch
 from vqaudio.cli import main as cli
 from vqaudio.codecs.sampler import Conditioner, export
 from vqaudio.codecs.speech import Codec
-from vqaudio.dsp import audio
+from vqaudio.dsp import loudness, mulaw
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.evaluation.metrics import SCORES, packages
 from vqaudio.evaluation.speech import Plan, Utterance, chosen_scores, evaluate, likelihood, strict
@@ -36,12 +36,12 @@ def test_the_bound_is_that_of_the_definition(talking_codec: Codec) -> None:
     model, wave = talking_codec.model, noise(10 * HOP)
     codes = talking_codec.encode(wave, RATE).codes[0]
     found = likelihood(talking_codec, wave, codes, codes[::-1].copy())
-    (level,) = audio.measure_level([wave[None]], RATE, 1)
+    (level,) = loudness.measure_level([wave[None]], RATE, 1)
     emphasised = model.emphasise(torch.from_numpy(wave * np.float32(level.gain))[None])
-    symbols = audio.mu_law_encode(emphasised)[0].numpy()
+    symbols = mulaw.mu_law_encode(emphasised)[0].numpy()
     with torch.no_grad():
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None])[0].T.numpy()
-    decoder = reference.Kernel(export(model.decoder), audio.SILENCE_LEVEL)
+    decoder = reference.Kernel(export(model.decoder), mulaw.SILENCE_LEVEL)
     sound = log2_probability(decoder.score(Conditioner(model.decoder)(features), HOP, symbols), symbols)
     assert model.prior is not None
     network = model.prior.wavenet

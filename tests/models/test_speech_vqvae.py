@@ -9,7 +9,7 @@ import torch
 from conftest import HEARING
 from torch import Tensor
 
-from vqaudio.dsp import audio
+from vqaudio.dsp import emphasis, mulaw
 from vqaudio.errors import ConfigError
 from vqaudio.models.config import (
     AudioVQVAEConfig,
@@ -174,8 +174,8 @@ def test_the_windows_likelihood_is_that_of_the_whole_crop() -> None:
     model.decoder.nll = lambda logits, symbols: scored.append(nll(logits, symbols)) or scored[-1]  # type: ignore[method-assign]
     mean = model.decoder_nll(features, wave)
     # the whole crop, sample after sample: each symbol given the one before it, silence before the first
-    symbols = audio.mu_law_encode(wave)
-    past = torch.cat([torch.full((2, 1), audio.SILENCE_LEVEL), symbols[:, :-1]], 1)
+    symbols = mulaw.mu_law_encode(wave)
+    past = torch.cat([torch.full((2, 1), mulaw.SILENCE_LEVEL), symbols[:, :-1]], 1)
     logits = model.decoder(past, features)
     naive = -logits.log_softmax(1).gather(1, symbols[:, None])[:, 0]
     first = (length - window) // 2
@@ -189,8 +189,8 @@ def test_a_short_crop_is_scored_whole() -> None:
     model = build().eval()
     wave = noise(1, 20 * HOP)
     features = model.features(model.encode(wave))
-    symbols = audio.mu_law_encode(wave)
-    past = torch.cat([torch.full((1, 1), audio.SILENCE_LEVEL), symbols[:, :-1]], 1)
+    symbols = mulaw.mu_law_encode(wave)
+    past = torch.cat([torch.full((1, 1), mulaw.SILENCE_LEVEL), symbols[:, :-1]], 1)
     naive = torch.nn.functional.cross_entropy(model.decoder(past, features), symbols)
     torch.testing.assert_close(model.decoder_nll(features, wave), naive)
 
@@ -281,7 +281,7 @@ def test_pre_emphasis_is_undone_by_its_inverse() -> None:
     assert build().emphasise(wave) is wave
     emphasised = build(pre_emphasis=0.85).emphasise(wave)
     torch.testing.assert_close(emphasised[:, 1:], wave[:, 1:] - 0.85 * wave[:, :-1])
-    restored = audio.DeEmphasis(0.85)(emphasised.numpy())
+    restored = emphasis.DeEmphasis(0.85)(emphasised.numpy())
     torch.testing.assert_close(torch.from_numpy(restored), wave)
 
 

@@ -7,7 +7,7 @@ import torch
 from conftest import VOCODED
 from torch import Tensor
 
-from vqaudio.dsp import source
+from vqaudio.dsp import pitch
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.models.config import EncoderConfig, VocoderConfig
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE, pitch_classes
@@ -76,7 +76,7 @@ def test_pitch_classes_say_the_pitch() -> None:
     f0 = torch.tensor([[0.0, 60.5, 120.0, 399.0, 1000.0]])
     classes = pitch_classes(f0)
     assert torch.allclose(classes.sum(1), torch.ones(1, 5))
-    read = source.read_pitch((classes + 1e-9).log())
+    read = pitch.read_pitch((classes + 1e-9).log())
     assert read.voiced[0].tolist() == [False, True, True, True, True]
     assert torch.allclose(read.hz[0, 1:], torch.tensor([61.0, 120.0, 394.0, 394.0]), rtol=0.01)
 

@@ -21,7 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vqaudio.codecs import sampler as sample
 from vqaudio.codecs.preview import preview
-from vqaudio.dsp import audio
+from vqaudio.dsp import emphasis, mulaw
 from vqaudio.errors import ConfigError, DataError, ModelError
 from vqaudio.models import checkpoint
 from vqaudio.models.config import (
@@ -431,7 +431,7 @@ def test_a_preview_is_the_first_crop_before_and_after(monkeypatch: pytest.Monkey
     assert shown.sample_rate_hz == RATE_HZ
     np.testing.assert_array_equal(shown.sounds["original"], wave[0, :samples].numpy())
     drawn = torch.from_numpy((np.random.default_rng([0, 0]).random(samples) * 256).astype(np.int64))
-    expected = audio.DeEmphasis(0.5)(audio.mu_law_decode(drawn).numpy()).clip(-1, 1)
+    expected = emphasis.DeEmphasis(0.5)(mulaw.mu_law_decode(drawn).numpy()).clip(-1, 1)
     np.testing.assert_allclose(shown.sounds["decoded"], expected, atol=1e-6)
     for picture in shown.pictures.values():
         assert picture.shape == (80, samples // HOP)

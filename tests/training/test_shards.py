@@ -10,7 +10,7 @@ import soundfile
 import torch
 from sounds import tone
 
-from vqaudio.dsp.audio import TARGET_RMS
+from vqaudio.dsp.loudness import TARGET_RMS
 from vqaudio.errors import DataError
 from vqaudio.training import shards as data
 from vqaudio.training.corpora import find_recordings

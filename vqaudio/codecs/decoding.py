@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from vqaudio.arrays import Block
 from vqaudio.bitstream.container import Header
 from vqaudio.codecs import drawing, synthesis
 from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
@@ -15,7 +16,6 @@ from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import layout
 from vqaudio.codecs.synthesis import WINDOW_TOKENS, ParameterVocoder
 from vqaudio.codecs.tokens import Mute, TokenRange, Window, code_windows
-from vqaudio.dsp.audio import Block
 from vqaudio.errors import ModelError
 from vqaudio.io.resample import resampled_length
 from vqaudio.models.encoder import Reach

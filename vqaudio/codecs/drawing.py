@@ -2,19 +2,19 @@
 
 import numpy as np
 
+from vqaudio.arrays import Block
 from vqaudio.codecs import vocoder
 from vqaudio.codecs.sampler import Sampler
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import GROUP, Crossfader, Layout, Part, Segment, cut, in_parallel, speak
 from vqaudio.codecs.tokens import Window
 from vqaudio.codecs.vocoder import DecoderInputs, SymbolSynthesizer, decoder_inputs
-from vqaudio.dsp import audio
-from vqaudio.dsp.audio import Block
+from vqaudio.dsp import mulaw
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
 
 def _sampler(model: AudioVQVAE, sampling: Sampling) -> Sampler:
-    return Sampler(model.decoder, audio.SILENCE_LEVEL, sampling.temperature)
+    return Sampler(model.decoder, mulaw.SILENCE_LEVEL, sampling.temperature)
 
 
 class SequentialDecoder:
@@ -94,7 +94,7 @@ def _frames(model: AudioVQVAE, tokens: slice) -> slice:
 def warm_up(model: AudioVQVAE) -> None:
     """Compiles the kernels that draw and restore sound, or fetches them from the disk."""
     config = model.config.decoder
-    sampler = Sampler(model.decoder, audio.SILENCE_LEVEL)
+    sampler = Sampler(model.decoder, mulaw.SILENCE_LEVEL)
     features = np.zeros((GROUP, 1, config.features), np.float32)
     uniforms = np.full((GROUP, config.hop_length), 0.5)
     sampler.stream().push(features[0], uniforms[0])

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vqaudio.arrays import Block
 from vqaudio.bitstream.container import MAX_CHANNELS
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.codecs.resampling import resampled
-from vqaudio.dsp import audio
-from vqaudio.dsp.audio import Block
+from vqaudio.dsp import loudness
 from vqaudio.errors import SoundError
 from vqaudio.io.resample import resampled_length
 from vqaudio.models.speech_model import SpeechModel
@@ -100,7 +100,7 @@ def first_pass(sound: Sound) -> Statistics:
             frames += block.shape[1]
             yield block
 
-    levels = audio.measure_level(counted(), sound.sample_rate_hz, sound.channels)
+    levels = loudness.measure_level(counted(), sound.sample_rate_hz, sound.channels)
     sound.rewind()
     return Statistics(frames, tuple(level.gain for level in levels))
 

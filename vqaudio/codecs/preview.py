@@ -11,7 +11,7 @@ from vqaudio.arrays import Floats
 from vqaudio.codecs.decoding import spoken
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.tokens import TokenRange
-from vqaudio.dsp import audio
+from vqaudio.dsp import mel
 from vqaudio.models.speech_model import SpeechModel
 
 _N_FFT, _N_MELS = 1024, 80  # of the spectra that are shown
@@ -47,6 +47,6 @@ def preview(model: SpeechModel, batch: Mapping[str, torch.Tensor], seconds: floa
 
 
 def _picture(sound: Floats, sample_rate_hz: int, hop_length: int) -> Floats:
-    spectrum = audio.log_mel(torch.from_numpy(sound)[None], sample_rate_hz, _N_FFT, hop_length, _N_MELS)[0].flip(0)
-    floor = math.log(audio.MEL_FLOOR)
+    spectrum = mel.log_mel(torch.from_numpy(sound)[None], sample_rate_hz, _N_FFT, hop_length, _N_MELS)[0].flip(0)
+    floor = math.log(mel.MEL_FLOOR)
     return _array(((spectrum - floor) / (math.log(_N_FFT / 4) - floor)).clamp(0, 1))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from vqaudio.dsp.audio import Block
+from vqaudio.arrays import Block
 from vqaudio.io.resample import StreamingResampler
 
 

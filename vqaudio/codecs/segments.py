@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
+from vqaudio.arrays import Block
 from vqaudio.codecs.sampler import Sampler
-from vqaudio.dsp.audio import Block
 
 WARM_UP = 2048  # samples spoken before a segment and thrown away: four times the bundled decoders' receptive field
 OVERLAP = 1536  # samples spoken beyond a segment's end, for the crossfade

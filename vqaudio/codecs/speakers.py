@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqaudio.dsp.audio import measure_level
+from vqaudio.dsp.loudness import measure_level
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.models.speech_model import SpeechModel

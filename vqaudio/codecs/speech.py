@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vqaudio.arrays import Block
 from vqaudio.bitstream.container import Coder, Header, Modality
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.bitstream.stream import Stream, add_coder_finder
@@ -23,7 +24,6 @@ from vqaudio.codecs.sampler import frequency_model
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.speakers import Voice, fit_speaker_embedding, named_voice
 from vqaudio.codecs.tokens import TokenRange
-from vqaudio.dsp.audio import Block
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.models import checkpoint

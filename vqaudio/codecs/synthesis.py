@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from vqaudio.arrays import Floats
+from vqaudio.arrays import Block, Floats
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import in_parallel, one_thread
 from vqaudio.codecs.tokens import Window
-from vqaudio.dsp.audio import Block
 from vqaudio.dsp.mel_envelope import TAPS, MinimumPhase
 from vqaudio.errors import ConfigError
 from vqaudio.kernels.pulse_noise import PulseNoise

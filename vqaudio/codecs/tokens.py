@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vqaudio.arrays import Mask
+from vqaudio.arrays import Block, Mask
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, Codes
-from vqaudio.dsp.audio import Block
 from vqaudio.errors import ContainerError
 from vqaudio.models.encoder import Reach
 

@@ -1,7 +1,7 @@
 """From codes to what the decoder draws by, and from what it drew to sound.
 
 A decoder of the wave's levels needs features alone, and what it draws is sound but for pre-emphasis. One of the
-excitation (:mod:`vqaudio.dsp.source`) must also be told where the pulses lie; what it draws goes through the filter.
+excitation (:mod:`vqaudio.dsp.all_pole`) must also be told where the pulses lie; what it draws goes through the filter.
 
 A model may leave the low part of a voice's excitation to pulses alone: what is drawn carries noise, which is heard most
 in the low harmonics (harmonic plus noise, Stylianou 2001).
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vqaudio.arrays import Block
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.codecs.segments import one_thread
-from vqaudio.dsp import audio, source
-from vqaudio.dsp.audio import Block
+from vqaudio.dsp import all_pole, emphasis, mulaw, pitch_phase
 from vqaudio.models.config import WaveNetConfig
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-_MU_LAW = audio.mu_law_decode(torch.arange(audio.LEVELS)).numpy()
+_MU_LAW = mulaw.mu_law_decode(torch.arange(mulaw.LEVELS)).numpy()
 
 
 class SourceParameters(NamedTuple):
@@ -67,7 +67,7 @@ class DecoderInputs(NamedTuple):
             return None
         voiced = torch.from_numpy(self.parameters.voiced)[None]
         phase = torch.from_numpy(self.phase(config.hop_length, initial_phase))[None]
-        return source.marks(phase, voiced, config.marks)[0].numpy()
+        return pitch_phase.marks(phase, voiced, config.marks)[0].numpy()
 
 
 @torch.inference_mode()
@@ -94,8 +94,8 @@ class SymbolSynthesizer:
 
         config = model.config
         self._hop = config.decoder.hop_length
-        self._de_emphasis = audio.DeEmphasis(config.pre_emphasis)
-        self._synthesis = Synthesis(source.ORDER) if config.excitation else None
+        self._de_emphasis = emphasis.DeEmphasis(config.pre_emphasis)
+        self._synthesis = Synthesis(all_pole.ORDER) if config.excitation else None
         self._pulses = _Pulses(2 * config.pulses_hz / config.sample_rate_hz) if config.pulses_hz else None
 
     def __call__(self, symbols: Integers, drawn_by: DecoderInputs, initial_phase: float) -> Block:
@@ -104,7 +104,7 @@ class SymbolSynthesizer:
         if self._synthesis is not None:
             parameters = drawn_by.parameters
             assert parameters is not None
-            driven = source.RANGE * wave.astype(np.float64)
+            driven = all_pole.RANGE * wave.astype(np.float64)
             if self._pulses is not None:
                 driven = self._pulses(driven, parameters, drawn_by.phase(self._hop, initial_phase), initial_phase)
             wave = self._synthesis(driven, parameters.coefficients, parameters.gain)
@@ -140,8 +140,8 @@ class _Pulses:
 def warm_up(model: AudioVQVAE) -> None:
     """Compiles what :class:`SymbolSynthesizer` needs, or fetches it from the disk."""
     features = np.zeros((1, model.config.decoder.features), np.float32)
-    taps, one = np.zeros((1, source.ORDER), np.float32), np.ones(1)
+    taps, one = np.zeros((1, all_pole.ORDER), np.float32), np.ones(1)
     parameters = SourceParameters(one / 2, one > 0, taps, one.astype(np.float32)) if model.config.excitation else None
     SymbolSynthesizer(model)(
-        np.full(model.config.decoder.hop_length, audio.SILENCE_LEVEL), DecoderInputs(features, parameters), 0.0
+        np.full(model.config.decoder.hop_length, mulaw.SILENCE_LEVEL), DecoderInputs(features, parameters), 0.0
     )

@@ -24,7 +24,7 @@ from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.speech import Codec
-from vqaudio.dsp import audio
+from vqaudio.dsp import loudness
 from vqaudio.errors import ConfigError, DataError, VqaudioError
 from vqaudio.evaluation import metrics as scores
 from vqaudio.evaluation.metrics import Mean, Original, Scores, summary
@@ -267,7 +267,7 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Vo
         foreign: the tokens of another sound, of any length: with these the likelihood must be clearly worse.
         voice: who speaks, where the model knows speakers.
     """
-    model, (level,) = codec.model, audio.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
+    model, (level,) = codec.model, loudness.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
     device = model.device
     padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.hop_length - len(wave)))
     emphasised = model.emphasise(torch.from_numpy(padded)[None].to(device))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqaudio.dsp.audio import Block
+from vqaudio.arrays import Block
 from vqaudio.errors import SoundError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000

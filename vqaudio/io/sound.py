@@ -13,7 +13,7 @@ from typing import BinaryIO, Self, cast
 import numpy as np
 import soundfile
 
-from vqaudio.dsp.audio import Block
+from vqaudio.arrays import Block
 from vqaudio.errors import SoundError
 
 Source = str | os.PathLike[str] | BinaryIO

@@ -1,5 +1,5 @@
 """What turns an excitation into sound: pulses put below a voice's noise, and the all-pole filter, the inverse of
-:func:`vqaudio.dsp.source.excitation`."""
+:func:`vqaudio.dsp.all_pole.excitation`."""
 
 import math
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqaudio.dsp import audio, source
+from vqaudio.dsp import pitch
+from vqaudio.dsp.mel import log_mel
 from vqaudio.models.speech_config import EncoderConfig
 
 ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
@@ -97,7 +98,7 @@ class AudioEncoder(nn.Module):
         heard = 4 * config.spectrum_hop  # samples between the places at which periods are looked for
         self.period_hop = heard if config.hop_length % heard == 0 else config.hop_length
         each = config.hop_length // self.period_hop
-        self.period = nn.Conv1d(source.PITCHES, widths[-1], each, stride=each) if config.spectrum else None
+        self.period = nn.Conv1d(pitch.PITCHES, widths[-1], each, stride=each) if config.spectrum else None
         shares = looks_ahead(config.residual_dilations, config.look_ahead)
         self.blocks = nn.ModuleList(
             ResidualBlock(widths[-1], dilation, ahead)
@@ -126,7 +127,7 @@ class AudioEncoder(nn.Module):
     @property
     def _widest_window(self) -> int:
         spectra = [mel.n_fft for mel in (self.config.spectrum, self.config.fine_spectrum) if mel]
-        return max(*spectra, source.PITCH_WINDOW) if spectra else 0
+        return max(*spectra, pitch.PITCH_WINDOW) if spectra else 0
 
     def forward(self, wave: Tensor) -> Tensor:
         """``[B, T]`` to ``[B, D, T / hop_length]``."""
@@ -135,7 +136,7 @@ class AudioEncoder(nn.Module):
         for index, layer in enumerate(self.strided):
             x = layer(torch.relu_(x) if index else x)
         if self.period is not None:
-            x = x + self.period(source.periodicity(wave, self.sample_rate_hz, self.period_hop))
+            x = x + self.period(pitch.periodicity(wave, self.sample_rate_hz, self.period_hop))
         for block in self.blocks:
             x = block(x)
         z: Tensor = self.out(torch.relu_(x) if spectrum is None else x)
@@ -145,5 +146,5 @@ class AudioEncoder(nn.Module):
         """The log-mel spectrograms ``[B, all bands, frames]``, at about unit scale."""
         hop, spectra = self.config.spectrum_hop, (self.config.spectrum, self.config.fine_spectrum)
         with torch.autocast(wave.device.type, enabled=False):
-            mels = [audio.log_mel(wave, self.sample_rate_hz, mel.n_fft, hop, mel.n_mels) for mel in spectra if mel]
+            mels = [log_mel(wave, self.sample_rate_hz, mel.n_fft, hop, mel.n_mels) for mel in spectra if mel]
         return (torch.cat(mels, dim=1).clamp(min=HEARD_FLOOR) - HEARD_MEAN) / HEARD_SCALE

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vqaudio.dsp import audio
+from vqaudio.dsp import emphasis
 from vqaudio.dsp.augment import perturb_voice
 from vqaudio.errors import ConfigError
 from vqaudio.models.conditioning import ConditioningStack
@@ -78,7 +78,7 @@ class SpeechModel(nn.Module):
 
     def emphasise(self, wave: Tensor) -> Tensor:
         """The signal that is coded: ``wave[B, T]`` after pre-emphasis."""
-        return audio.pre_emphasis(wave, self.config.pre_emphasis) if self.config.pre_emphasis else wave
+        return emphasis.pre_emphasis(wave, self.config.pre_emphasis) if self.config.pre_emphasis else wave
 
     def encode(self, emphasised: Tensor) -> Tensor:
         """``[B, T]`` (T a multiple of a vector's samples, values about -1..1) to codes ``[B, T / hop]``."""

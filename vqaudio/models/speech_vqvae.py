@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqaudio.dsp import audio, source
+from vqaudio.dsp import all_pole, mulaw, pitch, pitch_phase
+from vqaudio.dsp.mel import log_mel
 from vqaudio.models.speech_config import AudioVQVAEConfig
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
@@ -31,11 +32,11 @@ class AudioVQVAE(SpeechModel):
         self.mel_head = nn.Conv1d(config.conditioning.features, sum(mel.n_mels for mel in config.mels), 1)
         mel = config.mels[-1]
         self.envelope = (
-            source.Envelope(config.sample_rate_hz, mel.n_fft, mel.n_mels, config.pre_emphasis)
+            all_pole.Envelope(config.sample_rate_hz, mel.n_fft, mel.n_mels, config.pre_emphasis)
             if config.excitation
             else None
         )
-        self.pitch_head = nn.Conv1d(config.conditioning.features, source.PITCHES + 1, 1) if config.excitation else None
+        self.pitch_head = nn.Conv1d(config.conditioning.features, pitch.PITCHES + 1, 1) if config.excitation else None
         self.decoder = WaveNet(config.decoder)
         self.decoder.order_symbols()
         self.add_prior()
@@ -107,7 +108,7 @@ class AudioVQVAE(SpeechModel):
         hop = self.config.decoder.hop_length
         frames = wave.shape[1] // hop
         # heard in every second frame and, between them, in between: it is a third of a step's time as it is
-        heard = source.pitch_target(F.pad(wave, (0, frames % 2 * hop)), self.config.sample_rate_hz, 2 * hop)
+        heard = pitch.pitch_target(F.pad(wave, (0, frames % 2 * hop)), self.config.sample_rate_hz, 2 * hop)
         return F.interpolate(heard, scale_factor=2, mode="linear")[:, :, :frames]
 
     @torch.no_grad()
@@ -117,7 +118,7 @@ class AudioVQVAE(SpeechModel):
 
     def _log_mel(self, wave: Tensor, n_fft: int, n_mels: int) -> Tensor:
         with torch.autocast(wave.device.type, enabled=False):
-            mel = audio.log_mel(wave, self.config.sample_rate_hz, n_fft, self.config.decoder.hop_length, n_mels)
+            mel = log_mel(wave, self.config.sample_rate_hz, n_fft, self.config.decoder.hop_length, n_mels)
         return mel.clamp(min=MEL_FLOOR)
 
     def decoder_nll(self, features: Tensor, emphasised: Tensor, window: int | None = None) -> Tensor:
@@ -132,7 +133,7 @@ class AudioVQVAE(SpeechModel):
         first = (emphasised.shape[1] - window) // hop // 2
         middle = slice(first * hop, first * hop + window)
         symbols, marks, widths = self._drawn(features, emphasised)
-        silence = torch.full_like(symbols[:, :1], audio.SILENCE_LEVEL)
+        silence = torch.full_like(symbols[:, :1], mulaw.SILENCE_LEVEL)
         past = torch.cat([silence, symbols[:, :-1]], dim=1)[:, middle]
         if self.training and self.config.history_noise:
             past = self._disturb(past)
@@ -146,28 +147,28 @@ class AudioVQVAE(SpeechModel):
         """The symbols ``[B, T]`` that the decoder is to draw; the marks to draw them by; and the log of how many steps
         of 16 bits each symbol is wide, by which the likelihood of the excitation becomes that of the wave."""
         if self.envelope is None:
-            return audio.mu_law_encode(emphasised), None, None
+            return mulaw.mu_law_encode(emphasised), None, None
         filters, pitch = self.vocal_tract_filter(features), self.pitch(features)
-        driven = source.excitation(emphasised, filters) / source.RANGE
+        driven = all_pole.excitation(emphasised, filters) / all_pole.RANGE
         # a wave and its negative sound alike: the pulses always point upwards
         driven = driven * driven.clamp(-1, 1).pow(3).sum(1, keepdim=True).sign()
         hop = self.config.decoder.hop_length
-        phase = source.locked(source.periods(pitch.hz, self.config.sample_rate_hz, hop), driven, hop)
-        widths = audio.mu_law_width(driven).log() + (source.RANGE * filters.gain * 2**15).log().repeat_interleave(
+        phase = pitch_phase.locked(pitch_phase.periods(pitch.hz, self.config.sample_rate_hz, hop), driven, hop)
+        widths = mulaw.mu_law_width(driven).log() + (all_pole.RANGE * filters.gain * 2**15).log().repeat_interleave(
             hop, 1
         )
-        return audio.mu_law_encode(driven), source.marks(phase, pitch.voiced, self.config.decoder.marks), widths
+        return mulaw.mu_law_encode(driven), pitch_phase.marks(phase, pitch.voiced, self.config.decoder.marks), widths
 
-    def vocal_tract_filter(self, features: Tensor) -> source.Filter:
+    def vocal_tract_filter(self, features: Tensor) -> all_pole.Filter:
         """The filter that ``features[B, F, frames]`` tell of; only where the decoder draws the excitation."""
         assert self.envelope is not None
         bands = self.config.mels[-1].n_mels
         return self.envelope(self.mel_head(features)[:, -bands:])
 
-    def pitch(self, features: Tensor) -> source.Pitch:
+    def pitch(self, features: Tensor) -> pitch.Pitch:
         """The pitch that ``features[B, F, frames]`` tell of; only where the decoder draws the excitation."""
         assert self.pitch_head is not None
-        return source.read_pitch(self.pitch_head(features))
+        return pitch.read_pitch(self.pitch_head(features))
 
     def _disturb(self, past: Tensor) -> Tensor:
         spread = self.config.history_noise * torch.rand(len(past), 1, device=past.device)

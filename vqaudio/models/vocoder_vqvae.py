@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqaudio.dsp import source
+from vqaudio.dsp import pitch
 from vqaudio.errors import DataError
 from vqaudio.models.discriminator import PatchDiscriminator
 from vqaudio.models.speech_config import VocoderVQVAEConfig
@@ -29,19 +29,19 @@ class Parameters(NamedTuple):
     """Predicted speech parameters: log power ``bands[B, bands, frames]``, and the pitch."""
 
     bands: Tensor
-    pitch: source.Pitch
+    pitch: pitch.Pitch
 
 
 def pitch_classes(f0_hz: Tensor) -> Tensor:
     """``f0_hz[B, frames]``, 0 where there is no voice, to ``[B, PITCHES + 1, frames]``, which add up to 1 a frame: the
     two nearest pitches share it, or the last has all where there is no voice."""
-    octaves = torch.log(f0_hz.clamp(min=1.0) / source.LOWEST_HZ) / math.log(source.HIGHEST_HZ / source.LOWEST_HZ)
-    place = (source.PITCHES * octaves - 0.5).clamp(0, source.PITCHES - 1.001)
+    octaves = torch.log(f0_hz.clamp(min=1.0) / pitch.LOWEST_HZ) / math.log(pitch.HIGHEST_HZ / pitch.LOWEST_HZ)
+    place = (pitch.PITCHES * octaves - 0.5).clamp(0, pitch.PITCHES - 1.001)
     lower = place.long()
-    classes = torch.zeros(*place.shape, source.PITCHES + 1, device=f0_hz.device)
+    classes = torch.zeros(*place.shape, pitch.PITCHES + 1, device=f0_hz.device)
     classes.scatter_(-1, lower[..., None], (1 - (place - lower))[..., None])
     classes.scatter_(-1, lower[..., None] + 1, (place - lower)[..., None])
-    silent = F.one_hot(torch.full_like(lower, source.PITCHES), source.PITCHES + 1).float()
+    silent = F.one_hot(torch.full_like(lower, pitch.PITCHES), pitch.PITCHES + 1).float()
     return torch.where((f0_hz > 0)[..., None], classes, silent).transpose(1, 2)
 
 
@@ -56,7 +56,7 @@ class VocoderVQVAE(SpeechModel):
     def __init__(self, config: VocoderVQVAEConfig) -> None:
         super().__init__(config)
         self.bands_head = nn.Conv1d(config.conditioning.features, config.vocoder.bands, 1)
-        self.pitch_head = nn.Conv1d(config.conditioning.features, source.PITCHES + 1, 1)
+        self.pitch_head = nn.Conv1d(config.conditioning.features, pitch.PITCHES + 1, 1)
         self.discriminator = PatchDiscriminator()
         self.add_prior()
 
@@ -70,7 +70,7 @@ class VocoderVQVAE(SpeechModel):
 
     def parameters_of(self, features: Tensor) -> Parameters:
         """What ``features[B, F, frames]`` tell of the sound."""
-        return Parameters(self.bands_head(features), source.read_pitch(self.pitch_head(features)))
+        return Parameters(self.bands_head(features), pitch.read_pitch(self.pitch_head(features)))
 
     # -------------------------------------------------------------------------------------------------- learning
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio.dsp.audio import measure_level
+from vqaudio.dsp.loudness import measure_level
 from vqaudio.errors import DataError, SoundError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.io.sound import SoundReader

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.dsp.audio import log_mel, measure_level
+from vqaudio.dsp.loudness import measure_level
+from vqaudio.dsp.mel import log_mel
 
 Wave = npt.NDArray[np.float32]
 
@@ -29,7 +30,7 @@ def find_alignment(original: Wave, decoded: Wave, sample_rate_hz: int) -> Alignm
     """The :class:`Alignment` of ``decoded`` to ``original``, both ``[T]`` of any lengths; at most 0.5 s late, or early.
 
     First where the spectra's envelopes agree best, for a vocoder keeps those and not the wave; then, within 5 ms, where
-    the waves do. The gain is that of the speech's level (:func:`vqaudio.dsp.audio.measure_level`). Beside silence
+    the waves do. The gain is that of the speech's level (:func:`vqaudio.dsp.loudness.measure_level`). Beside silence
     there is neither.
     """
     if not all(_level(wave, sample_rate_hz) for wave in (original, decoded)):

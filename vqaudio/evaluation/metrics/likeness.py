@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.dsp.audio import log_mel, measure_level
+from vqaudio.dsp.loudness import measure_level
+from vqaudio.dsp.mel import log_mel
 from vqaudio.evaluation.metrics.packages import needed_for
 from vqaudio.io.resample import resample
 

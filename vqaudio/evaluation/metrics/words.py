@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vqaudio.dsp.audio import measure_level
+from vqaudio.dsp.loudness import measure_level
 from vqaudio.evaluation.metrics.packages import needed_for
 from vqaudio.io.resample import resample
 

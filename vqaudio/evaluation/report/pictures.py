@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.dsp.audio import log_mel, measure_level
+from vqaudio.dsp.loudness import measure_level
+from vqaudio.dsp.mel import log_mel
 from vqaudio.evaluation.metrics.packages import needed_for
 from vqaudio.evaluation.report.figures import FIGURES
 from vqaudio.evaluation.report.rivals import Rival

@@ -9,7 +9,7 @@ from conftest import HEARING, PRIOR, TINY
 
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.vocoder import DecoderInputs, SourceParameters, SymbolSynthesizer, decoder_inputs
-from vqaudio.dsp import audio, source
+from vqaudio.dsp import all_pole, emphasis, mel, mulaw, pitch, pitch_phase
 from vqaudio.errors import ConfigError
 from vqaudio.kernels.source_filter import Crossover, Synthesis
 from vqaudio.models import checkpoint
@@ -32,22 +32,22 @@ def pulses(hz: float, seconds: float = 1.0, first: int = 37) -> tuple[torch.Tens
     return torch.from_numpy(0.1 * wave / wave.std()).float()[None], places
 
 
-def tract_of(wave: torch.Tensor, pre_emphasis: float) -> source.Filter:
-    return source.Envelope(RATE, *MEL, pre_emphasis)(audio.log_mel(wave, RATE, MEL[0], HOP, MEL[1]))
+def tract_of(wave: torch.Tensor, pre_emphasis: float) -> all_pole.Filter:
+    return all_pole.Envelope(RATE, *MEL, pre_emphasis)(mel.log_mel(wave, RATE, MEL[0], HOP, MEL[1]))
 
 
 @pytest.mark.parametrize("pre_emphasis", [0.0, 0.85])
 def test_the_filter_whitens_and_its_inverse_restores(pre_emphasis: float) -> None:
     noise = torch.randn(1, RATE, generator=torch.Generator().manual_seed(0))
-    coloured = audio.pre_emphasis(torch.cumsum(noise, 1) * 0.01, 0.95) + 0.02 * noise  # about that of a vowel's slope
-    wave = audio.pre_emphasis(coloured, pre_emphasis)
+    coloured = emphasis.pre_emphasis(torch.cumsum(noise, 1) * 0.01, 0.95) + 0.02 * noise  # sloped as a vowel
+    wave = emphasis.pre_emphasis(coloured, pre_emphasis)
     tract = tract_of(coloured, pre_emphasis)
-    driven = source.excitation(wave, tract)
+    driven = all_pole.excitation(wave, tract)
     assert 0.8 < float(driven[:, 2000:-2000].std()) < 1.2
     spectrum = torch.fft.rfft(driven[0, 2000:-2000]).abs().square()
     bands = torch.stack([band.mean() for band in spectrum[100:].chunk(20)])
     assert bands.max() < 2 * bands.min()
-    synthesis, half = Synthesis(source.ORDER), RATE // 2 // HOP
+    synthesis, half = Synthesis(all_pole.ORDER), RATE // 2 // HOP
     coefficients, gain = tract.coefficients[0].numpy(), tract.gain[0].numpy()
     parts = [
         synthesis(driven[0, : half * HOP].numpy(), coefficients[:half], gain[:half]),
@@ -59,9 +59,9 @@ def test_the_filter_whitens_and_its_inverse_restores(pre_emphasis: float) -> Non
 @pytest.mark.parametrize("hz", [70.0, 110.0, 180.0, 350.0])
 def test_the_pitch_of_a_buzz_is_heard(hz: float) -> None:
     wave, _ = pulses(hz)
-    target = source.pitch_target(wave, RATE, HOP)
+    target = pitch.pitch_target(wave, RATE, HOP)
     assert torch.allclose(target.sum(1), torch.ones(1, RATE // HOP))
-    heard = source.read_pitch((target + 1e-9).log())
+    heard = pitch.read_pitch((target + 1e-9).log())
     inside = slice(12, -12)
     assert bool(heard.voiced[:, inside].all())
     assert torch.allclose(heard.hz[:, inside], torch.tensor(hz), rtol=0.02)
@@ -70,7 +70,7 @@ def test_the_pitch_of_a_buzz_is_heard(hz: float) -> None:
 def test_noise_and_silence_have_no_pitch() -> None:
     noise = torch.randn(2, RATE, generator=torch.Generator().manual_seed(1))
     noise[1] = 0.0
-    voiced = source.read_pitch((source.pitch_target(noise, RATE, HOP) + 1e-9).log()).voiced
+    voiced = pitch.read_pitch((pitch.pitch_target(noise, RATE, HOP) + 1e-9).log()).voiced
     assert voiced.float().mean() < 0.1
 
 
@@ -78,9 +78,9 @@ def test_noise_and_silence_have_no_pitch() -> None:
 def test_periods_begin_with_the_pulses(hz: float) -> None:
     wave, places = pulses(hz)
     tract = tract_of(wave, 0.0)
-    driven = source.excitation(wave, tract) / source.RANGE
+    driven = all_pole.excitation(wave, tract) / all_pole.RANGE
     off = 1.003 * hz  # the pitch is never quite right
-    passed = source.locked(source.periods(torch.full((1, RATE // HOP), off), RATE, HOP), driven, HOP)[0]
+    passed = pitch_phase.locked(pitch_phase.periods(torch.full((1, RATE // HOP), off), RATE, HOP), driven, HOP)[0]
     inner = places[(places > 1000) & (places < RATE - 1000)]
     away = (passed[torch.from_numpy(inner)] + 0.5).remainder(1.0) - 0.5
     assert away.abs().max() < 0.08
@@ -88,7 +88,7 @@ def test_periods_begin_with_the_pulses(hz: float) -> None:
 
 def test_marks_count_the_shares_of_a_period() -> None:
     passed, voiced = torch.arange(0, 2, 1 / 16, dtype=torch.float64)[None], torch.tensor([[True, False]])
-    marks = source.marks(passed, voiced, 9)[0].tolist()
+    marks = pitch_phase.marks(passed, voiced, 9)[0].tolist()
     assert marks == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7] + [8] * 16
 
 
@@ -113,11 +113,11 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
     drawn_by = decoder_inputs(codec.model, stream.codes[0], None)
     assert drawn_by.parameters is not None
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
-    draw = Sampler(codec.model.decoder, audio.SILENCE_LEVEL, 0.9).stream()
+    draw = Sampler(codec.model.decoder, mulaw.SILENCE_LEVEL, 0.9).stream()
     symbols = draw.push(drawn_by.features, uniforms, drawn_by.marks(CONFIG.decoder, 0.0))
-    driven = source.RANGE * audio.mu_law_decode(torch.from_numpy(symbols)).numpy()
+    driven = all_pole.RANGE * mulaw.mu_law_decode(torch.from_numpy(symbols)).numpy()
     taps, gain = drawn_by.parameters.coefficients, drawn_by.parameters.gain
-    expected = audio.DeEmphasis(0.85)(Synthesis(source.ORDER)(driven, taps, gain))
+    expected = emphasis.DeEmphasis(0.85)(Synthesis(all_pole.ORDER)(driven, taps, gain))
     decoded = codec.decode(stream, seed=3, exact=True)[0]
     np.testing.assert_array_equal(decoded, (expected[: len(decoded)] * stream.header.levels[0]).astype(np.float32))
 
@@ -193,12 +193,12 @@ def test_a_prior_has_a_mark_for_each_stage(stages: int, marks: int) -> None:
 @pytest.mark.parametrize("hz", [80.0, 150.0, 300.0])
 def test_a_buzz_is_most_periodic_at_its_pitch(hz: float) -> None:
     wave, _ = pulses(hz)
-    heard = source.periodicity(wave, RATE, HOP)
-    assert heard.shape == (1, source.PITCHES, RATE // HOP)
-    scale, inside = source.pitch_scale(wave.device), heard[0, :, 12:-12]
+    heard = pitch.periodicity(wave, RATE, HOP)
+    assert heard.shape == (1, pitch.PITCHES, RATE // HOP)
+    scale, inside = pitch.pitch_scale(wave.device), heard[0, :, 12:-12]
     own = int((scale - hz).abs().argmin())
     assert inside[own].min() > 0.8
-    assert not source.periodicity(torch.zeros(1, 4096), RATE, HOP).any()
+    assert not pitch.periodicity(torch.zeros(1, 4096), RATE, HOP).any()
 
 
 def low_part(wave: np.ndarray) -> np.ndarray:
@@ -209,7 +209,7 @@ def low_part(wave: np.ndarray) -> np.ndarray:
 def voiced_score(model: AudioVQVAE, hz: float, frames: int) -> DecoderInputs:
     """Any features, a flat filter, and a voice of one pitch in all but the first frames."""
     voiced = np.arange(frames) >= 20
-    coefficients = np.zeros((frames, source.ORDER), np.float32)
+    coefficients = np.zeros((frames, all_pole.ORDER), np.float32)
     parameters = SourceParameters(np.full(frames, hz / RATE), voiced, coefficients, np.ones(frames, np.float32))
     return DecoderInputs(np.zeros((frames, model.config.decoder.features), np.float32), parameters)
 

@@ -1,4 +1,4 @@
-"""audio.py: levels, loudness and mel spectra."""
+"""Levels, emphasis, loudness and mel spectra."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import cut, noise
 
-from vqaudio.dsp import audio
+from vqaudio.dsp import emphasis, loudness, mulaw
+from vqaudio.dsp.mel import MEL_FLOOR, log_mel
 from vqaudio.errors import SoundError
 
 RATE_HZ = 16000
@@ -17,26 +18,26 @@ RATE_HZ = 16000
 
 
 def test_every_level_survives_decoding_and_encoding() -> None:
-    levels = torch.arange(audio.LEVELS)
-    wave = audio.mu_law_decode(levels)
+    levels = torch.arange(mulaw.LEVELS)
+    wave = mulaw.mu_law_decode(levels)
     assert wave.dtype == torch.float32
-    assert torch.equal(audio.mu_law_encode(wave), levels)
+    assert torch.equal(mulaw.mu_law_encode(wave), levels)
     assert (wave.diff() > 0).all()
     assert wave[0] == -1.0
     assert wave[-1] == 1.0
 
 
 def test_silence_is_one_level_and_exact() -> None:
-    assert audio.mu_law_encode(torch.zeros(2, 3)).eq(audio.SILENCE_LEVEL).all()
-    wave = audio.mu_law_decode(torch.arange(audio.LEVELS))
-    assert (wave == 0.0).nonzero().flatten().tolist() == [audio.SILENCE_LEVEL]
+    assert mulaw.mu_law_encode(torch.zeros(2, 3)).eq(mulaw.SILENCE_LEVEL).all()
+    wave = mulaw.mu_law_decode(torch.arange(mulaw.LEVELS))
+    assert (wave == 0.0).nonzero().flatten().tolist() == [mulaw.SILENCE_LEVEL]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
 def test_levels_saturate_and_follow_the_law(dtype: torch.dtype) -> None:
-    assert audio.mu_law_encode(torch.tensor([-7.0, -1.0, 1.0, 7.0], dtype=dtype)).tolist() == [0, 0, 255, 255]
+    assert mulaw.mu_law_encode(torch.tensor([-7.0, -1.0, 1.0, 7.0], dtype=dtype)).tolist() == [0, 0, 255, 255]
     wave = torch.linspace(-1, 1, 4001)
-    error = (audio.mu_law_decode(audio.mu_law_encode(wave)) - wave).abs()
+    error = (mulaw.mu_law_decode(mulaw.mu_law_encode(wave)) - wave).abs()
     assert (error <= 0.0223 * wave.abs() + 1.8e-4).all()
 
 
@@ -44,9 +45,9 @@ def test_levels_saturate_and_follow_the_law(dtype: torch.dtype) -> None:
 @settings(max_examples=20, deadline=None)
 def test_de_emphasis_undoes_pre_emphasis_across_blocks(sizes: list[int], coefficient: float) -> None:
     wave = noise(2, 3000)
-    emphasised = audio.pre_emphasis(torch.from_numpy(wave), coefficient).numpy()
+    emphasised = emphasis.pre_emphasis(torch.from_numpy(wave), coefficient).numpy()
     np.testing.assert_allclose(emphasised[:, 1:], wave[:, 1:] - coefficient * wave[:, :-1], atol=1e-6)
-    restore = audio.DeEmphasis(coefficient)
+    restore = emphasis.DeEmphasis(coefficient)
     restored = np.concatenate([restore(block) for block in cut(emphasised, sizes)], axis=1)
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, wave, atol=2e-6)
@@ -54,14 +55,14 @@ def test_de_emphasis_undoes_pre_emphasis_across_blocks(sizes: list[int], coeffic
 
 def test_an_unstable_coefficient_is_refused() -> None:
     with pytest.raises(SoundError, match="unstable"):
-        audio.DeEmphasis(1.0)
+        emphasis.DeEmphasis(1.0)
 
 
 # --- Loudness ---------------------------------------------------------------------------------------------------------
 
 
-def level_of(wave: np.ndarray, rate_hz: int = RATE_HZ, sizes: tuple[int, ...] = (1000,)) -> tuple[audio.Level, ...]:
-    return audio.measure_level(cut(wave, list(sizes)), rate_hz, len(wave))
+def level_of(wave: np.ndarray, rate_hz: int = RATE_HZ, sizes: tuple[int, ...] = (1000,)) -> tuple[loudness.Level, ...]:
+    return loudness.measure_level(cut(wave, list(sizes)), rate_hz, len(wave))
 
 
 def test_silence_dc_and_nothing_keep_their_gain() -> None:
@@ -79,7 +80,7 @@ def test_noise_is_brought_to_the_target_unless_its_peak_forbids(amplitude: float
     wave = noise(1, 20_000, amplitude)
     (level,) = level_of(wave)
     assert level.rms == pytest.approx(amplitude, rel=0.02)
-    assert level.rms * level.gain == pytest.approx(audio.TARGET_RMS, rel=1e-6)
+    assert level.rms * level.gain == pytest.approx(loudness.TARGET_RMS, rel=1e-6)
     assert np.abs(wave).max() * level.gain <= 1.0
     wave[0, 100] = 20 * amplitude
     (level,) = level_of(wave)
@@ -87,7 +88,7 @@ def test_noise_is_brought_to_the_target_unless_its_peak_forbids(amplitude: float
 
 
 def test_gain_is_limited() -> None:
-    assert level_of(noise(1, 5000, 5e-5))[0].gain == audio.MAX_GAIN
+    assert level_of(noise(1, 5000, 5e-5))[0].gain == loudness.MAX_GAIN
     assert level_of(noise(1, 5000, 1e-6))[0].gain == 1.0
 
 
@@ -116,7 +117,7 @@ def test_level_does_not_depend_on_the_blocks(sizes: list[int]) -> None:
 @pytest.mark.parametrize("frames", [0, 1, 63, 640, 1000])
 def test_there_is_one_mel_frame_a_hop(n_fft: int, hop_length: int, frames: int) -> None:
     wave = torch.from_numpy(noise(2, frames))
-    mel = audio.log_mel(wave, RATE_HZ, n_fft, hop_length, 10)
+    mel = log_mel(wave, RATE_HZ, n_fft, hop_length, 10)
     assert mel.shape == (2, 10, frames // hop_length)
     assert torch.isfinite(mel).all()
 
@@ -125,26 +126,26 @@ def test_mel_frames_are_centred_on_their_hop() -> None:
     for token in (0, 3, 9):
         wave = torch.zeros(1, 1280)
         wave[0, token * 128 + 64] = 1.0
-        energy = audio.log_mel(wave, RATE_HZ, 256, 128, 20).mean(dim=1)[0]
+        energy = log_mel(wave, RATE_HZ, 256, 128, 20).mean(dim=1)[0]
         assert energy.argmax() == token
         if 0 < token < 9:
             assert energy[token - 1] == pytest.approx(energy[token + 1].item(), abs=1e-3)
 
 
 def test_mel_of_silence_is_the_floor() -> None:
-    mel = audio.log_mel(torch.zeros(1, 1000), RATE_HZ, 256, 100, 20)
-    assert torch.allclose(mel, torch.tensor(audio.MEL_FLOOR).log())
+    mel = log_mel(torch.zeros(1, 1000), RATE_HZ, 256, 100, 20)
+    assert torch.allclose(mel, torch.tensor(MEL_FLOOR).log())
 
 
 def test_mel_grows_with_amplitude_not_power() -> None:
     wave = torch.from_numpy(noise(1, 4000))
-    louder = audio.log_mel(10 * wave, RATE_HZ, 512, 160, 20)
-    torch.testing.assert_close(louder, audio.log_mel(wave, RATE_HZ, 512, 160, 20) + np.log(10), atol=1e-4, rtol=0)
+    louder = log_mel(10 * wave, RATE_HZ, 512, 160, 20)
+    torch.testing.assert_close(louder, log_mel(wave, RATE_HZ, 512, 160, 20) + np.log(10), atol=1e-4, rtol=0)
 
 
 def test_a_spectrum_made_in_inference_mode_lets_later_gradients_pass() -> None:
     with torch.inference_mode():
-        audio.log_mel(torch.zeros(1, 640), 16000, 256, 64, 13)
+        log_mel(torch.zeros(1, 640), 16000, 256, 64, 13)
     wave = torch.randn(1, 640, requires_grad=True)
-    audio.log_mel(wave, 16000, 256, 64, 13).sum().backward()
+    log_mel(wave, 16000, 256, 64, 13).sum().backward()
     assert wave.grad is not None
