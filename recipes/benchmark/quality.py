@@ -30,7 +30,7 @@ from vqaudio.evaluation.report import figure_of
 from vqaudio.evaluation.report.pictures import rate_quality_png
 from vqaudio.evaluation.report.rivals import read_rivals
 from vqaudio.evaluation.speech import chosen_recordings, chosen_scores, read_original, strict
-from vqaudio.training.corpora import Recording
+from vqaudio.io.corpora import Recording
 
 RATE_HZ = 16000  # of the scores
 PACKAGES = ("vqaudio", "torch", "numpy", "pystoi", "pesq", "pocketsphinx", "librosa", "Resemblyzer")

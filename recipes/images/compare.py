@@ -19,11 +19,11 @@ from vqaudio.codecs.image import load_images
 from vqaudio.evaluation.image import contact_sheet, evaluate_pictures
 from vqaudio.evaluation.metrics.statistics import Mean, bootstrap_mean
 from vqaudio.io.image import to_tiles, write_picture
+from vqaudio.io.image_corpora import find_pictures
 from vqaudio.models import checkpoint
 from vqaudio.models import logistic_mixture as logistic
 from vqaudio.models.image_config import ImageVAEConfig
 from vqaudio.models.image_vqvae import ImageVAE
-from vqaudio.training.image_corpora import find_pictures
 
 DRAWS, BATCH = 8, 64
 ROWS = {

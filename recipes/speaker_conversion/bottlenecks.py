@@ -20,9 +20,9 @@ from torchaudio.transforms import GriffinLim
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.evaluation.metrics import align, estoi, recognise, similarity, stoi, voice_embedding, word_errors
 from vqaudio.evaluation.speech import read_original
+from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.models import checkpoint
 from vqaudio.models.speech_vqvae import AudioVQVAE
-from vqaudio.training.corpora import Recording, find_recordings
 from vqaudio.training.shards import is_validation
 
 RATE = 16000

@@ -35,7 +35,7 @@ from vqaudio.evaluation.metrics import (
     word_errors,
 )
 from vqaudio.evaluation.speech import chosen_recordings, own_voice, read_original, strict
-from vqaudio.training.corpora import Recording, find_recordings
+from vqaudio.io.corpora import Recording, find_recordings
 
 CENTRE_OF = 5  # recordings of a target whose voices are averaged
 NEAR_PITCH = 0.1

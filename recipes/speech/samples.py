@@ -17,9 +17,9 @@ from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.generation import generate
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.dsp.mel import log_mel
+from vqaudio.io.corpora import find_recordings
 from vqaudio.io.resample import resample
 from vqaudio.io.sound import SoundReader
-from vqaudio.training.corpora import find_recordings
 
 RATE, HOP, BANDS = 16000, 160, 40
 DB_PER_NEPER = 20 / np.log(10)

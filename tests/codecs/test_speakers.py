@@ -12,7 +12,7 @@ from conftest import HEARING
 from sounds import noise, tone
 
 from vqaudio.cli import main as cli
-from vqaudio.codecs.conversion import plan_conversions
+from vqaudio.cli.conversion import plan_conversions
 from vqaudio.codecs.speakers import fit_speaker_embedding, named_voice
 from vqaudio.codecs.speech import Codec
 from vqaudio.errors import ModelError, SoundError

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.bitstream.entropy import FREQUENCY_BITS, FrequencyModel, PriorCoder
+from vqaudio.arrays import FREQUENCY_BITS
+from vqaudio.bitstream.entropy import FrequencyModel, PriorCoder
 from vqaudio.errors import ModelError
-from vqaudio.kernels import wavenet_integer as fixed
+from vqaudio.kernels import fixed_point
 from vqaudio.kernels.wavenet_integer import FixedKernel, FixedWeights, Reference, quantise
 from vqaudio.kernels.wavenet_reference import Weights
 
@@ -88,7 +89,7 @@ def measured() -> dict[str, str]:
     assert (PriorCoder(kernel).decode(payload, len(codes)) == codes).all()
     kernel.start()
     return {
-        "tables": sha256(*fixed.tables()),
+        "tables": sha256(*fixed_point.tables()),
         "weights": sha256(*weights.layers, *weights.head),
         "frequencies": sha256(kernel.frequencies_along(past_of(codes, kernel.levels))),
         "payload": payload.hex(),
@@ -104,8 +105,12 @@ def test_golden() -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"NUMBA_CPU_NAME": "generic", "NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "1"}],
-    ids=["no vector extensions, two threads", "another process, one thread"],
+    [
+        {"NUMBA_CPU_NAME": "generic", "NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
+        {"OMP_NUM_THREADS": "1"},
+        {"NUMBA_DISABLE_JIT": "1"},
+    ],
+    ids=["no vector extensions, two threads", "another process, one thread", "without the compiler"],
 )
 def test_golden_in_another_process(environment: dict[str, str], tmp_path: Path) -> None:
     if "NUMBA_CPU_NAME" in environment:
@@ -119,7 +124,7 @@ def test_golden_in_another_process(environment: dict[str, str], tmp_path: Path) 
 
 
 def test_the_tables_are_tanh_and_exp() -> None:
-    tanh, exp = fixed.tables()
+    tanh, exp = fixed_point.tables()
     np.testing.assert_allclose(tanh / 2**14, np.tanh(np.arange(-8192, 8192) / 1024), atol=0.5001 / 2**14)
     np.testing.assert_allclose(exp / 2**24, np.exp(-np.arange(len(exp)) / 256), atol=0.5001 / 2**24)
     assert exp[-1] == 0 < exp[-2]
@@ -188,9 +193,9 @@ def test_weights_beyond_integers_are_refused(scale: float) -> None:
 @settings(max_examples=100, deadline=None)
 def test_frequencies_follow_the_logits(logits: list[int]) -> None:
     values = np.array(logits)
-    expected = Reference._shares(values)
+    expected = Reference.shares(values)
     frequencies = np.empty(len(values), np.int32)
-    fixed._shares(values.copy(), fixed.tables()[1], frequencies)
+    fixed_point.shares(values.copy(), fixed_point.tables()[1], frequencies)
     np.testing.assert_array_equal(frequencies, expected)
     assert frequencies.sum() == TOTAL
     order = np.lexsort((frequencies, values))

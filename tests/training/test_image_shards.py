@@ -11,9 +11,9 @@ from pictures import CLASSY, TINY, gradient
 from PIL import Image
 
 from vqaudio.errors import ConfigError, DataError
+from vqaudio.io.image_corpora import find_pictures, holds_pictures
 from vqaudio.models.config import AudioVQVAEConfig
 from vqaudio.models.image_config import ImageVAEConfig
-from vqaudio.training.image_corpora import find_pictures, holds_pictures
 from vqaudio.training.image_shards import ImageShards, open_shards, prepare_pictures
 from vqaudio.training.shards import AudioShards
 

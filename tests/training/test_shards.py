@@ -12,8 +12,8 @@ from sounds import tone
 
 from vqaudio.dsp.loudness import TARGET_RMS
 from vqaudio.errors import DataError
+from vqaudio.io.corpora import find_recordings
 from vqaudio.training import shards as data
-from vqaudio.training.corpora import find_recordings
 from vqaudio.training.shards import AudioShards, Prepared, load_normalised, prepare
 
 RATE_HZ = 16000

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vqaudio.arrays import FREQUENCY_BITS
 from vqaudio.errors import ContainerError
 
 MAX_CODEBOOK_SIZE = 65_536
 _WORD_BITS = 16  # one code, while it is packed or unpacked; enough for MAX_CODEBOOK_SIZE
 
-FREQUENCY_BITS = 24  # the precision in which constriction's coders count probabilities
 _CHUNK = 256  # codes whose frequencies are in memory at once
 _COUNTER_BITS = 64  # of the range coder's state: the two words of 32 bits that are not settled yet
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqaudio.cli.console import Report, evaluation_lines
+from vqaudio.cli.conversion import Voices
 from vqaudio.cli.jobs import load_ready
-from vqaudio.codecs.conversion import Voices
 
 if TYPE_CHECKING:
     from vqaudio.codecs.speech import Codec

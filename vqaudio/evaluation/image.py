@@ -25,8 +25,8 @@ from vqaudio.errors import PictureError
 from vqaudio.evaluation.metrics.statistics import Mean, bootstrap_mean
 from vqaudio.io.atomic import atomic_write
 from vqaudio.io.image import Picture, from_tiles, to_tiles, write_picture
+from vqaudio.io.image_corpora import Sample, find_pictures
 from vqaudio.models import logistic_mixture as logistic
-from vqaudio.training.image_corpora import Sample, find_pictures
 
 Scores = dict[str, float]
 _BITS_PER_NAT = 1 / math.log(2)
@@ -60,7 +60,7 @@ def evaluate_pictures(
 
     Args:
         codec: of the model.
-        source: what :func:`vqaudio.training.image_corpora.find_pictures` reads.
+        source: what :func:`vqaudio.io.image_corpora.find_pictures` reads.
         limit: of pictures; 0 takes all.
         progress: may wrap the list of pictures to show how far it is.
         report: a folder that gets ``reconstructions.png``, originals above, and, where the model draws by itself,

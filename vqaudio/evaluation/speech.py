@@ -28,10 +28,10 @@ from vqaudio.dsp import loudness
 from vqaudio.errors import ConfigError, DataError, VqaudioError
 from vqaudio.evaluation import metrics as scores
 from vqaudio.evaluation.metrics import Mean, Original, Scores, summary
+from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.io.resample import resample
 from vqaudio.io.sound import SoundReader
 from vqaudio.models.speech_vqvae import AudioVQVAE
-from vqaudio.training.corpora import Recording, find_recordings
 
 Wave = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int32]
@@ -124,7 +124,7 @@ def evaluate(
 
     Args:
         codec: of the model.
-        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.training.corpora.find_recordings` reads.
+        corpus: a folder with manifest.tsv, or any that :func:`vqaudio.io.corpora.find_recordings` reads.
         plan: what to measure.
         progress: may wrap the list of files to show how far it is.
         watch: is shown every utterance with its sound, which is then forgotten.

@@ -1,6 +1,6 @@
 """The PixelCNN in integers: the same frequencies, bit for bit, on every machine, so that coded pictures travel.
 
-The arithmetic, and why it never overflows, is that of :mod:`vqaudio.kernels.wavenet_integer`. What differs: the
+The arithmetic, and why it never overflows, is that of :mod:`vqaudio.kernels.fixed_point`. What differs: the
 vertical stack has no residual stream, so that what its layers hand on is at position 14 always, but for the first,
 which sees the embedded codes; and a horizontal layer's inputs, its own stream and the vertical stack's, are brought
 to one position.
@@ -13,40 +13,38 @@ import numpy as np
 import numpy.typing as npt
 
 from vqaudio.errors import ModelError
-from vqaudio.kernels.pixelcnn_reference import PixelWeights
-from vqaudio.kernels.wavenet_integer import (
-    _INT16_MAX,
-    _INT32_MAX,
-    _LARGEST_WEIGHT,
-    _LOGIT_BITS,
-    _MOST_HEAD_BITS,
-    _MOST_STREAM_BITS,
-    _NARROW_LIMIT,
-    _ONE,
-    _ONE_BITS,
-    _TANH_BITS,
-    _TANH_REACH,
-    _WIDE_LIMIT,
-    Reference,
+from vqaudio.kernels.fixed_point import (
+    INT16_MAX,
+    INT32_MAX,
+    LARGEST_WEIGHT,
+    LOGIT_BITS,
+    MOST_HEAD_BITS,
+    MOST_STREAM_BITS,
+    NARROW_LIMIT,
+    ONE,
+    ONE_BITS,
+    TANH_REACH,
+    WIDE_LIMIT,
     Whole,
-    _add_product,
-    _compiled,
-    _fit,
-    _gate,
-    _half,
-    _integers,
-    _narrowing,
-    _position,
-    _Product,
-    _real,
-    _shares,
-    _shifted,
-    _too_large,
+    add_product,
+    compiled_exactly,
+    fit,
+    gate,
+    gate_biases,
+    gate_shifts,
+    half,
+    integers,
+    narrowing,
+    position,
+    real,
+    shares,
+    shifted,
     tables,
+    too_large,
 )
+from vqaudio.kernels.pixelcnn_reference import PixelWeights
+from vqaudio.kernels.wavenet_integer import Reference
 from vqaudio.kernels.wavenet_reference import Integers
-
-# ------------------------------------------------------------------------------------------------------- quantisation
 
 
 class PixelLayers(NamedTuple):
@@ -99,7 +97,7 @@ def quantise(weights: PixelWeights) -> FixedPixelWeights:
         ModelError: a weight is not finite or beyond 2**16, or the layers multiply up to more than integers hold.
     """
     for array in weights[:-1]:
-        if not (np.abs(array) < _LARGEST_WEIGHT).all():  # NaN fails, too
+        if not (np.abs(array) < LARGEST_WEIGHT).all():  # NaN fails, too
             raise ModelError("the prior has weights that are not finite or beyond 65536: it cannot code; train it anew")
     layers, skip_position, skip_reach = _quantise_layers(weights)
     return FixedPixelWeights(layers, _quantise_head(weights, skip_position, skip_reach), weights.reach)
@@ -108,88 +106,74 @@ def quantise(weights: PixelWeights) -> FixedPixelWeights:
 def _quantise_layers(weights: PixelWeights) -> tuple[PixelLayers, int, int]:
     """The stacks, the position of the skips' sum, and a bound of its magnitude."""
     count, residual, _ = weights.out.shape
-    mixed = _fit(weights.out, weights.out_bias, _ONE_BITS, _ONE, _NARROW_LIMIT)
+    mixed = fit(weights.out, weights.out_bias, ONE_BITS, ONE, NARROW_LIMIT)
     streams, skips = mixed.reach[:, :residual].max(1), mixed.reach[:, residual:]
 
     farthest = sum((Fraction(float(np.abs(table).max())) for table in weights.embedding), Fraction(0))
-    farthest += _real(streams.sum(), mixed.position)
+    farthest += real(streams.sum(), mixed.position)
     roundings = count + len(weights.embedding)
-    stream = _position(farthest, roundings, min(_MOST_STREAM_BITS, mixed.position))
+    stream = position(farthest, roundings, min(MOST_STREAM_BITS, mixed.position))
     residual_shift = mixed.position - stream
-    embedding = _integers(weights.embedding, stream).astype(np.int32)
+    embedding = integers(weights.embedding, stream).astype(np.int32)
     start = sum(int(np.abs(table).max()) for table in embedding)
-    growth = _shifted(streams, residual_shift)
+    growth = shifted(streams, residual_shift)
     reaches = [int(reach) for reach in start + np.cumsum(growth) - growth]  # of what enters each layer
 
-    skip = _position(_real(skips.sum(0).max(), mixed.position), count, min(_MOST_HEAD_BITS, mixed.position))
+    skip = position(real(skips.sum(0).max(), mixed.position), count, min(MOST_HEAD_BITS, mixed.position))
     skip_shift = mixed.position - skip
 
-    narrow = [max(_narrowing(reach, _INT16_MAX), stream - _ONE_BITS) for reach in reaches]
-    level = [_ONE_BITS - (stream - shift) for shift in narrow]
+    narrow = [max(narrowing(reach, INT16_MAX), stream - ONE_BITS) for reach in reaches]
+    level = [ONE_BITS - (stream - shift) for shift in narrow]
     inputs = [
-        max(_shifted(reach, shift), _shifted(_ONE, down))
+        max(shifted(reach, shift), shifted(ONE, down))
         for reach, shift, down in zip(reaches, narrow, level, strict=True)
     ]
     horizontal = [
-        _fit(weights.horizontal[n], weights.horizontal_bias[n], stream - narrow[n], inputs[n], _NARROW_LIMIT)
+        fit(weights.horizontal[n], weights.horizontal_bias[n], stream - narrow[n], inputs[n], NARROW_LIMIT)
         for n in range(count)
     ]
-    seen = [(stream - narrow[0], inputs[0])] + [(_ONE_BITS, _ONE)] * (count - 1)
-    vertical = [_fit(weights.vertical[n], weights.vertical_bias[n], *seen[n], _NARROW_LIMIT) for n in range(count)]
-    vertical_shift, horizontal_shift = _gate_shifts(vertical), _gate_shifts(horizontal)
+    seen = [(stream - narrow[0], inputs[0])] + [(ONE_BITS, ONE)] * (count - 1)
+    vertical = [fit(weights.vertical[n], weights.vertical_bias[n], *seen[n], NARROW_LIMIT) for n in range(count)]
+    vertical_shift, horizontal_shift = gate_shifts(vertical), gate_shifts(horizontal)
     assert max(residual_shift, skip_shift) < 30  # as the weights are below 2**16
-    mixed_half = np.where(np.arange(mixed.bias.shape[1]) < residual, _half(residual_shift), _half(skip_shift))
+    mixed_half = np.where(np.arange(mixed.bias.shape[1]) < residual, half(residual_shift), half(skip_shift))
     layers = PixelLayers(
         embedding=embedding,
         narrow=np.array(narrow),
         level=np.array(level),
         vertical=np.stack([product.weights for product in vertical]).astype(np.int16),
-        vertical_bias=_gate_biases(vertical, vertical_shift),
+        vertical_bias=gate_biases(vertical, vertical_shift),
         vertical_shift=vertical_shift,
         horizontal=np.stack([product.weights for product in horizontal]).astype(np.int16),
-        horizontal_bias=_gate_biases(horizontal, horizontal_shift),
+        horizontal_bias=gate_biases(horizontal, horizontal_shift),
         horizontal_shift=horizontal_shift,
         out=mixed.weights.astype(np.int16),
         out_bias=(mixed.bias + mixed_half).astype(np.int32),
         residual_shift=residual_shift,
         skip_shift=skip_shift,
     )
-    return layers, skip, int(_shifted(skips, skip_shift).sum(0).max())
-
-
-def _gate_shifts(products: list[_Product]) -> Integers:
-    shifts = np.array([product.position - _TANH_BITS for product in products])
-    if shifts.min() < 0:
-        raise _too_large()
-    assert shifts.max() < 30  # as the weights are below 2**16
-    return shifts
-
-
-def _gate_biases(products: list[_Product], shifts: Integers) -> npt.NDArray[np.int32]:
-    width = len(products[0].bias)
-    halves = _half(shifts[:, None] + (np.arange(width) >= width // 2))
-    return (np.stack([product.bias for product in products]) + halves).astype(np.int32)
+    return layers, skip, int(shifted(skips, skip_shift).sum(0).max())
 
 
 def _quantise_head(weights: PixelWeights, skip_position: int, skip_reach: int) -> PixelHead:
     # the farthest that a bias and all that is told can lead; a product and a sum of two are exact or rounded alike
     told = len(weights.told) * np.abs(weights.told).max(initial=0.0).astype(np.float64)
     farthest = np.abs(weights.hidden_bias.astype(np.float64)) + told
-    hidden = _fit(weights.hidden, farthest, skip_position, skip_reach, _WIDE_LIMIT)
+    hidden = fit(weights.hidden, farthest, skip_position, skip_reach, WIDE_LIMIT)
     reach = int(hidden.reach.max()) + len(weights.told) + 1  # each number told is rounded
-    hidden_shift = max(_narrowing(reach, _INT32_MAX), hidden.position - _MOST_HEAD_BITS)
+    hidden_shift = max(narrowing(reach, INT32_MAX), hidden.position - MOST_HEAD_BITS)
     position = hidden.position - hidden_shift
-    logits = _fit(weights.logits, weights.logits_bias, position, _shifted(reach, hidden_shift), _WIDE_LIMIT)
-    logits_shift = logits.position - _LOGIT_BITS
+    logits = fit(weights.logits, weights.logits_bias, position, shifted(reach, hidden_shift), WIDE_LIMIT)
+    logits_shift = logits.position - LOGIT_BITS
     if logits_shift < 0:
-        raise _too_large()
+        raise too_large()
     return PixelHead(
         hidden=hidden.weights.astype(np.int16),
-        hidden_bias=_integers(weights.hidden_bias, hidden.position).astype(np.int64) + _half(hidden_shift),
-        told=_integers(weights.told, hidden.position).astype(np.int64),
+        hidden_bias=integers(weights.hidden_bias, hidden.position).astype(np.int64) + half(hidden_shift),
+        told=integers(weights.told, hidden.position).astype(np.int64),
         hidden_shift=hidden_shift,
         logits=logits.weights.astype(np.int16),
-        logits_bias=logits.bias + _half(logits_shift),
+        logits_bias=logits.bias + half(logits_shift),
         logits_shift=logits_shift,
     )
 
@@ -209,16 +193,16 @@ class PixelReference:
         embedded = np.sum(
             [w.embedding[latent].astype(np.int64)[codes[..., latent]] for latent in range(latents)], axis=0
         )
-        v = _shifted(_moved(embedded, 1, 0), int(w.narrow[0]))
+        v = shifted(_moved(embedded, 1, 0), int(w.narrow[0]))
         h = _moved(embedded, 0, 1)
         skips = np.zeros((*self.shape, w.out.shape[2] - w.out.shape[1]), np.int64)
         for layer in range(len(w.out)):
             v = self._bent(
                 self._above(v) @ w.vertical[layer].astype(np.int64) + w.vertical_bias[layer], w.vertical_shift[layer]
             )
-            seen = _shifted(h, int(w.narrow[layer]))
+            seen = shifted(h, int(w.narrow[layer]))
             left = [_moved(seen, 0, right) for right in range(self.weights.reach, -1, -1)]
-            both = np.concatenate([*left, _shifted(v, int(w.level[layer]))], axis=-1)
+            both = np.concatenate([*left, shifted(v, int(w.level[layer]))], axis=-1)
             sums = both @ w.horizontal[layer].astype(np.int64) + w.horizontal_bias[layer]
             mixed = self._bent(sums, w.horizontal_shift[layer]) @ w.out[layer].astype(np.int64) + w.out_bias[layer]
             h = h + (mixed[..., : h.shape[-1]] >> w.residual_shift)
@@ -234,8 +218,8 @@ class PixelReference:
     def _bent(gates: Integers, shift: int) -> Integers:
         width = gates.shape[-1] // 2
         scaled = np.concatenate([gates[..., :width] >> shift, gates[..., width:] >> (shift + 1)], axis=-1)
-        bent = tables()[0][scaled.clip(-_TANH_REACH, _TANH_REACH - 1) + _TANH_REACH].astype(np.int64)
-        z: Integers = (bent[..., :width] * (_ONE + bent[..., width:]) + _ONE) >> (_ONE_BITS + 1)
+        bent = tables()[0][scaled.clip(-TANH_REACH, TANH_REACH - 1) + TANH_REACH].astype(np.int64)
+        z: Integers = (bent[..., :width] * (ONE + bent[..., width:]) + ONE) >> (ONE_BITS + 1)
         return z
 
     def _heads(self, skips: Integers, codes: Integers) -> Integers:
@@ -247,7 +231,7 @@ class PixelReference:
             for latent, code in enumerate(codes[place]):
                 hidden = ((told + head.hidden_bias[latent]) >> head.hidden_shift).clip(0)
                 logits = (hidden @ head.logits.astype(np.int64) + head.logits_bias[latent]) >> head.logits_shift
-                frequencies[(*place, latent)] = Reference._shares(logits)
+                frequencies[(*place, latent)] = Reference.shares(logits)
                 if latent < len(head.told):
                     told = told + head.told[latent, code]
         return frequencies
@@ -266,7 +250,7 @@ def _moved(x: Integers, down: int, right: int) -> Integers:
 # ------------------------------------------------------------------------------------------------------------- kernel
 
 
-@_compiled
+@compiled_exactly
 def _begin_row(row, w, vertical, reach, seen, above, outputs, gates, z, tanh):  # type: ignore[no-untyped-def]
     columns, width = seen.shape
     size, half = width * 2 * width, (1 << w.narrow[0]) >> 1
@@ -283,12 +267,12 @@ def _begin_row(row, w, vertical, reach, seen, above, outputs, gates, z, tanh):  
                 for right in range(max(0, reach - column), min(2 * reach + 1, columns + reach - column)):
                     place = (down * (2 * reach + 1) + right) * size
                     x = above[layer, row + down - reach, column + right - reach]
-                    _add_product(gates, x, vertical[layer, place : place + size], width, 2 * width)
-            _gate(z, gates, w.vertical_shift[layer], tanh)
+                    add_product(gates, x, vertical[layer, place : place + size], width, 2 * width)
+            gate(z, gates, w.vertical_shift[layer], tanh)
             outputs[layer, column] = z
 
 
-@_compiled
+@compiled_exactly
 def _horizontal(layer, column, w, horizontal, reach, left, outputs, scratch, tanh):  # type: ignore[no-untyped-def]
     """The gated output ``z`` of a layer at a cell whose stream is ``h``."""
     h, gates, z, _, _, narrowed = scratch
@@ -302,12 +286,12 @@ def _horizontal(layer, column, w, horizontal, reach, left, outputs, scratch, tan
     gates[:] = w.horizontal_bias[layer]
     for back in range(max(0, reach - column), reach + 1):
         taps = horizontal[layer, back * size : (back + 1) * size]
-        _add_product(gates, left[layer, column + back - reach], taps, width, 2 * width)
-    _add_product(gates, narrowed, horizontal[layer, (reach + 1) * size : (reach + 2) * size], width, 2 * width)
-    _gate(z, gates, w.horizontal_shift[layer], tanh)
+        add_product(gates, left[layer, column + back - reach], taps, width, 2 * width)
+    add_product(gates, narrowed, horizontal[layer, (reach + 1) * size : (reach + 2) * size], width, 2 * width)
+    gate(z, gates, w.horizontal_shift[layer], tanh)
 
 
-@_compiled
+@compiled_exactly
 def _begin_cell(column, w, head, flat, reach, seen, left, outputs, scratch, base, tanh):  # type: ignore[no-untyped-def]
     h, _, z, mixed, skips, _ = scratch
     width = h.shape[0]
@@ -318,7 +302,7 @@ def _begin_cell(column, w, head, flat, reach, seen, left, outputs, scratch, base
     for layer in range(left.shape[0]):
         _horizontal(layer, column, w, flat[1], reach, left, outputs, scratch, tanh)
         mixed[:] = w.out_bias[layer]
-        _add_product(mixed, z, flat[2][layer], width, mixed.shape[0])
+        add_product(mixed, z, flat[2][layer], width, mixed.shape[0])
         for j in range(width):
             h[j] += mixed[j] >> w.residual_shift
         for j in range(skips.shape[0]):
@@ -326,10 +310,10 @@ def _begin_cell(column, w, head, flat, reach, seen, left, outputs, scratch, base
     for j in range(skips.shape[0]):
         skips[j] = max(skips[j], 0)
     base[:] = 0
-    _add_product(base, skips, head.hidden.reshape(-1), skips.shape[0], base.shape[0])
+    add_product(base, skips, head.hidden.reshape(-1), skips.shape[0], base.shape[0])
 
 
-@_compiled
+@compiled_exactly
 def _step(index, symbol, weights, flat, reach, state, scratch, head_scratch, tanh):  # type: ignore[no-untyped-def]
     """Fills the logits of code number ``index`` of a grid after ``symbol``, the one before it in the grid."""
     (w, head), (seen, above, outputs, left), (base, hidden, logits) = weights, state, head_scratch
@@ -353,17 +337,17 @@ def _step(index, symbol, weights, flat, reach, state, scratch, head_scratch, tan
     for j in range(base.shape[0]):
         hidden[j] = max((base[j] + head.hidden_bias[latent, j]) >> head.hidden_shift, 0)
     logits[:] = head.logits_bias[latent]
-    _add_product(logits, hidden, head.logits.reshape(-1), hidden.shape[0], logits.shape[0])
+    add_product(logits, hidden, head.logits.reshape(-1), hidden.shape[0], logits.shape[0])
     for j in range(logits.shape[0]):
         logits[j] >>= head.logits_shift
 
 
-@_compiled
+@compiled_exactly
 def _run(past, t, size, weights, flat, reach, state, scratch, head_scratch, lookup, frequencies):  # type: ignore[no-untyped-def]
     tanh, exp = lookup
     for i in range(past.shape[0]):
         _step((t + i) % size, past[i], weights, flat, reach, state, scratch, head_scratch, tanh)
-        _shares(head_scratch[2], exp, frequencies[i])
+        shares(head_scratch[2], exp, frequencies[i])
 
 
 class FixedPixelKernel:

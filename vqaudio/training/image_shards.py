@@ -16,10 +16,10 @@ from torch import Tensor
 
 from vqaudio.errors import ConfigError, DataError, PictureError
 from vqaudio.io.image import Picture
+from vqaudio.io.image_corpora import Sample, find_pictures
 from vqaudio.models.checkpoint import atomic_folder
 from vqaudio.models.config import ModelConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
-from vqaudio.training.image_corpora import Sample, find_pictures
 from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, AudioShards, ShardWriter, is_validation, read_index
 
 _KIND = "pictures"  # in the index, which that of sounds does not have

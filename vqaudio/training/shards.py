@@ -18,10 +18,10 @@ from torch import Tensor
 
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.errors import DataError, SoundError
+from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.io.sound import SoundReader
 from vqaudio.models.checkpoint import atomic_folder
-from vqaudio.training.corpora import Recording, find_recordings
 
 FORMAT_VERSION = 2
 INDEX_FILE = "index.json"

@@ -6,7 +6,7 @@ import pytest
 from sounds import tone
 
 from vqaudio.errors import DataError
-from vqaudio.training.corpora import find_recordings
+from vqaudio.io.corpora import find_recordings
 from vqaudio.training.shards import AudioShards, prepare
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio.errors import DataError
+from vqaudio.io.corpora import SOUND_SUFFIXES
 from vqaudio.io.image import READ_SUFFIXES, Picture, read_picture
-from vqaudio.training.corpora import SOUND_SUFFIXES
 
 _CIFAR_SIDE = 32
 _CIFAR_RECORD = 1 + 3 * _CIFAR_SIDE * _CIFAR_SIDE  # label, then red, green and blue planes

@@ -1,0 +1,139 @@
+"""The verbs that code: encode, decode, convert."""
+
+from typing import Annotated
+
+import typer
+
+from vqaudio.cli.conversion import Voices, convert_one, plan_conversions
+from vqaudio.cli.jobs import (
+    Codecs,
+    Encoders,
+    Wishes,
+    decode_one,
+    load_ready,
+    report_for,
+)
+from vqaudio.cli.options import (
+    CoderWord,
+    Device,
+    DeviceOption,
+    ForceOption,
+    InputsArgument,
+    JsonOption,
+    ModelOption,
+    OutputOption,
+    QuietOption,
+    SeedOption,
+    SpeakerOption,
+    TemperatureOption,
+    app,
+)
+from vqaudio.cli.paths import Job, decoded_suffix, make_folders, plan
+
+
+@app.command()
+def encode(
+    inputs: InputsArgument,
+    output: OutputOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="M", help="A bundled model's name or a folder: by default speech, or images."),
+    ] = None,
+    coder: Annotated[
+        CoderWord | None,
+        typer.Option("--coder", help="How the tokens are written: by default with the prior where the model has one."),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sounds and pictures to .vqa streams: what libsndfile reads, at any rate, with any channels; what Pillow reads."""
+    jobs = plan(inputs, output, lambda source: ".vqa")
+    report = report_for(jobs, quiet, as_json)
+    encoders = Encoders(model, device, coder, report)
+    make_folders(jobs, output)
+    for job in jobs:
+        with report.guard(job.name):
+            encoders.encode(job, force)
+    report.finish()
+
+
+@app.command()
+def decode(
+    inputs: InputsArgument,
+    output: OutputOption = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="The model; by default the bundled one that is needed.")
+    ] = None,
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = None,
+    rate: Annotated[
+        str,
+        typer.Option(
+            "--rate",
+            metavar="codec|original|HZ",
+            help="The result's sample rate: by default the original's, with exactly as many samples.",
+        ),
+    ] = "original",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Strictly from first to last sample, not segments side by side: slower.")
+    ] = False,
+    speaker: SpeakerOption = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Streams (.vqa) to sounds and pictures; OUT's suffix names the format, by default WAV of 16 bits, or PNG.
+
+    Seed, temperature, rate, exact and speaker are for sounds.
+    """
+    jobs = plan(inputs, output, decoded_suffix)
+    report = report_for(jobs, quiet, as_json)
+    voices = Voices(report)
+    wishes = Wishes(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
+    codecs = Codecs(model, device, report)
+    make_folders(jobs, output)
+    for job in jobs:
+        with report.guard(job.name):
+            decode_one(codecs.of, job, wishes, report)
+    report.finish()
+
+
+@app.command()
+def convert(
+    inputs: InputsArgument,
+    speakers: Annotated[
+        list[str],
+        typer.Option("--speaker", metavar="S", help="Who is to speak: a name, or a sound file of anybody; repeatable."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A file, a folder or - (standard output); a folder, made if need be, where there are several results. "
+            "Left out, INPUT-S.wav lies beside INPUT.",
+        ),
+    ] = None,
+    model: ModelOption = "voices",
+    seed: SeedOption = 0,
+    temperature: TemperatureOption = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The same words in another voice. Only with the consent of whoever's voice it is."""
+    conversions = plan_conversions(inputs, speakers, output)
+    jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
+    report = report_for(jobs, quiet, as_json)
+    codec, voices = load_ready(model, device, report), Voices(report)
+    make_folders(jobs, output)
+    wishes = Wishes(seed, temperature, force=force)
+    for one in conversions:
+        with report.guard(Job(one.source, "").name):
+            convert_one(codec, one, wishes, voices, report)
+    report.finish()

@@ -1,0 +1,83 @@
+"""The verbs that train: prepare and train."""
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqaudio.cli.console import (
+    Report,
+    TrainingView,
+    progress_bar,
+)
+from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app
+from vqaudio.errors import DataError
+
+
+@app.command()
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder of sounds or of pictures, a corpus as published, CIFAR-10's binary archive, or an .npz.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="SHARDS", help="The folder of shards to make.")],
+    sample_rate_hz: Annotated[
+        int, typer.Option("--sample-rate", metavar="HZ", min=1000, max=768000, help="The sample rate of the shards.")
+    ] = 16000,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Packs speech or pictures for training. Speaker, or class, is a sub-folder's name, or a column of manifest.tsv."""
+    from vqaudio.io.image_corpora import holds_pictures
+    from vqaudio.training.image_shards import prepare_pictures
+    from vqaudio.training.shards import INDEX_FILE
+    from vqaudio.training.shards import prepare as pack
+
+    if output.exists() and not force:
+        raise DataError(f"{output} exists; use --force to overwrite it")
+    if output.exists() and not (output / INDEX_FILE).is_file():  # the whole folder would go
+        raise DataError(f"{output} is no folder of shards, and is not replaced; give another")
+    report = Report(quiet)
+    if holds_pictures(source):
+        packed = prepare_pictures(source, output, progress=report.tracked)
+        failed, line = packed.failed, f"{output}: {packed.pictures} pictures, {packed.classes} classes"
+    else:
+        done = pack(source, output, sample_rate_hz, progress=report.tracked)
+        failed = done.failed
+        line = f"{output}: {done.utterances} utterances, {done.speakers} speakers, {done.hours:.2f} hours"
+    for failure in failed:
+        report.failure("", failure)
+    report.result(line, {})
+    report.finish()
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The model and its training.")],
+    data: Annotated[Path, typer.Option("--data", metavar="SHARDS", help="What 'vqaudio prepare' made.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="RUN", help="The folder of the run.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value, e.g. train.phases.0.steps=100; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+) -> None:
+    """Trains a model; prints the finished model's folder. Ctrl-C saves a checkpoint to resume from."""
+    from vqaudio.models.config import load_run
+
+    settings = load_run(config, tuple(changes or ()))
+    from vqaudio.training.image_shards import open_shards
+    from vqaudio.training.loop import train as run
+
+    report = Report(quiet)
+    with progress_bar() if report.shows_bars() else nullcontext() as bar:
+        finished = run(settings, open_shards(data, settings.model), output, resume, device, TrainingView(report, bar))
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
+        print(finished)

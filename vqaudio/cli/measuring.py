@@ -1,0 +1,81 @@
+"""The verb evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqaudio.cli.console import (
+    Report,
+)
+from vqaudio.cli.image_jobs import evaluate_images
+from vqaudio.cli.jobs import (
+    codes_sounds,
+)
+from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model's name or a folder.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            metavar="CORPUS",
+            help="A folder of sound files, or one with manifest.tsv; for models of pictures, what prepare takes.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON.")
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FOLDER", help="Write a page to listen to (index.html), or pictures, there."),
+    ] = None,
+    listen: Annotated[
+        int, typer.Option("--listen", min=0, metavar="N", help="Utterances of each group that the page plays.")
+    ] = 3,
+    speakers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--speaker", metavar="S", help="A voice that the page also speaks in: a name, or a sound file; repeatable."
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="FILE", help="A benchmark's quality.json, for the page's plot of codecs."),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            metavar="NAMES",
+            help="Only these, commas between: stoi, estoi, pesq, mel, pitch, speaker, wer (the last three are slow).",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Files of each group; 0 takes all.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the decoder's draws.")] = 0,
+    temperature: Annotated[float | None, typer.Option("--temperature", help="By default the model's own.")] = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, words, voice, quality.
+
+    Of a model of pictures, --report gets pictures of what comes back and of new ones.
+    """
+    report = Report(quiet)
+    if not codes_sounds(model):
+        evaluate_images(model, data, output, limit, page, device, force, report)
+        report.finish()
+        return
+    from vqaudio.cli.evaluate import Wanted, evaluate_sound
+    from vqaudio.evaluation.speech import Plan
+
+    if page is None and (compare or speakers):
+        raise typer.BadParameter("--compare and --speaker are for the page: give --report FOLDER")
+    names = tuple(name.strip() for name in scores.split(",")) if scores is not None else None
+    wanted = Wanted(output, page, listen, tuple(speakers or ()), compare, force)
+    evaluate_sound(model, device, data, Plan(names, limit, seed, temperature), wanted, report)
+    report.finish()

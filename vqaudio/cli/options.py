@@ -1,0 +1,58 @@
+"""The program, to which each file of verbs adds its own, and the options that several verbs share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="A speech codec: a VQ-VAE whose tokens take 2 to 3 kb/s, and a WaveNet that speaks them.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich's help would take a fifth of a second to import
+    pretty_exceptions_enable=False,  # main() words them
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where the convolutions run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class CoderWord(StrEnum):
+    """How tokens become bytes."""
+
+    prior = "prior"
+    packed = "packed"
+
+
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute; auto takes CUDA where there is one.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+ModelOption = Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")]
+TemperatureOption = Annotated[
+    float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
+]
+SpeakerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--speaker", metavar="S", help="Who speaks, for a model with speakers: a name, or a sound file of anybody."
+    ),
+]
+InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files; - is standard input.")]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="A file, a folder or - (standard output); a folder, made if need be, where there are several INPUTs. "
+        "Left out, results lie beside the inputs.",
+    ),
+]
