@@ -23,7 +23,8 @@ from typing import Any
 from programs import PROGRAMS, Coded
 
 import vqaudio
-from vqaudio.bitstream.container import Coder, StreamReader
+from vqaudio.bitstream.container import StreamReader
+from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.speech import Codec
 from vqaudio.evaluation.metrics import Mean, Original, Scores, score, summary
 from vqaudio.evaluation.report import figure_of

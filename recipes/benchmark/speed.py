@@ -24,7 +24,7 @@ import torch
 from limits import best, cores, layer_costs, macs_per_sample, peaks, samplers, training
 
 import vqaudio
-from vqaudio.bitstream.container import Coder
+from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.generation import generate
 from vqaudio.codecs.speech import PRETRAINED, Codec
 from vqaudio.io.resample import resample

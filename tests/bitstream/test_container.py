@@ -12,18 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.bitstream.container import (
-    BLOCK_OVERHEAD,
-    MAX_BLOCKS,
-    SYNC,
-    Block,
-    Coder,
-    Header,
-    Modality,
-    StreamReader,
-    StreamWriter,
-)
+from vqaudio.bitstream.container import BLOCK_OVERHEAD, SYNC, Block, StreamReader, StreamWriter
 from vqaudio.bitstream.entropy import PackedCoder
+from vqaudio.bitstream.header import MAX_BLOCKS, Coder, Header, Modality
 from vqaudio.errors import ContainerError
 
 SHA = bytes(range(32))

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.bitstream.container import BLOCK_OVERHEAD, Coder, Header, Modality, StreamReader, StreamWriter
+from vqaudio.bitstream.container import BLOCK_OVERHEAD, StreamReader, StreamWriter
 from vqaudio.bitstream.entropy import Codes
+from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage, Stream, damage_of
 from vqaudio.errors import ContainerError, OutputError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vqaudio
-from vqaudio.bitstream.container import Coder
+from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.generation import generate
 from vqaudio.codecs.sampler import Conditioner, export

@@ -15,7 +15,7 @@ from pictures import CLASSY, PLAIN, TINY, gradient, save_model
 from PIL import Image
 
 import vqaudio
-from vqaudio.bitstream.container import Coder, Header, Modality
+from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.image import DAMAGED_LEVEL, ImageCodec, load_images
 from vqaudio.codecs.image_generation import generate_pictures, grid_rows

@@ -8,7 +8,7 @@ import soundfile
 import torch
 from pictures import gradient
 
-from vqaudio.bitstream.container import Coder
+from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.image import ImageCodec, load_images
 from vqaudio.codecs.image_generation import generate_pictures
 from vqaudio.codecs.loading import facts_of

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from vqaudio.bitstream.container import Coder
 from vqaudio.bitstream.entropy import bits_per_code
+from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs import speech as codec
 from vqaudio.codecs.encoding import BLOCK_TOKENS, WaveSound, first_pass

@@ -19,7 +19,8 @@ from vqaudio.models.config import ModelConfig, PhaseConfig, RunConfig, TrainConf
 from vqaudio.models.image_config import ImageVAEConfig
 from vqaudio.training.image_shards import ImageShards, prepare_pictures
 from vqaudio.training.log import LOG_FILE, warnings_of
-from vqaudio.training.loop import RunState, train
+from vqaudio.training.loop import train
+from vqaudio.training.state import RunState
 
 CODES = PhaseConfig(
     name="codes",

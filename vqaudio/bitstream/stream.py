@@ -7,8 +7,9 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from vqaudio.bitstream.container import Coder, Header, Modality, StreamReader, StreamWriter, bad_field
+from vqaudio.bitstream.container import StreamReader, StreamWriter
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, check_codes
+from vqaudio.bitstream.header import Coder, Header, Modality, bad_field
 from vqaudio.errors import ContainerError
 from vqaudio.io.atomic import atomic_write
 

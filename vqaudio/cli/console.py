@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vqaudio.evaluation.speech import Evaluation
     from vqaudio.models.config import PhaseConfig
-    from vqaudio.training.loop import RunState
+    from vqaudio.training.state import RunState
 
 
 _MOST_DAMAGE_LINES = 10  # a file
@@ -166,7 +166,7 @@ def progress_bar() -> "Progress":
 
 
 class TrainingView:
-    """A :class:`vqaudio.training.loop.Observer`: log lines, and on a terminal a bar for the phase below them."""
+    """A :class:`vqaudio.training.state.Observer`: log lines, and on a terminal a bar for the phase below them."""
 
     def __init__(self, report: Report, bar: "Progress | None") -> None:
         self._report, self.progress_bar = report, bar

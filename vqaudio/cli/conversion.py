@@ -91,7 +91,7 @@ def convert_one(codec: "Codec", conversion: Conversion, wishes: Wishes, voices: 
 
     The tokens go through a temporary file, so that memory does not grow with the length.
     """
-    from vqaudio.bitstream.container import Coder
+    from vqaudio.bitstream.header import Coder
     from vqaudio.codecs.transcode import OpenStream, encode_file
     from vqaudio.io.sound import SoundReader, spool
 

@@ -46,7 +46,7 @@ def _as_lines(facts: dict[str, Any]) -> str:
 
 
 def _stream_facts(source: str, report: Report) -> dict[str, Any]:
-    from vqaudio.bitstream.container import Modality
+    from vqaudio.bitstream.header import Modality
     from vqaudio.codecs.transcode import OpenStream, stream_facts
 
     with binary_input(source) as file:

@@ -11,8 +11,8 @@ from vqaudio.cli.console import Report
 from vqaudio.cli.paths import STANDARD, Job, announced_compiling, binary_input, binary_output
 
 if TYPE_CHECKING:
-    from vqaudio.bitstream.container import Coder, Header
     from vqaudio.bitstream.entropy import BlockCoder
+    from vqaudio.bitstream.header import Coder, Header
     from vqaudio.bitstream.stream import Damage, Stream
     from vqaudio.codecs.image import ImageCodec
     from vqaudio.codecs.transcode import OpenStream

@@ -17,7 +17,7 @@ from vqaudio.cli.paths import STANDARD, Job, announced_compiling, binary_input, 
 from vqaudio.errors import ModelError, SoundError
 
 if TYPE_CHECKING:
-    from vqaudio.bitstream.container import Coder, Header
+    from vqaudio.bitstream.header import Coder, Header
     from vqaudio.bitstream.stream import Stream
     from vqaudio.codecs.image import ImageCodec
     from vqaudio.codecs.speakers import Voice
@@ -105,7 +105,7 @@ def sample_targets(output: str | None, count: int) -> list[str]:
 
 def read_prompt(codec: "Codec", path: str) -> "Stream":
     """The stream in ``path``, or that of the sound in it; a sound of several channels is mixed to one."""
-    from vqaudio.bitstream.container import MAGIC
+    from vqaudio.bitstream.header import MAGIC
 
     with open(path, "rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
@@ -198,7 +198,7 @@ class Encoders:
         return codec
 
     def _coder_of(self, codec: "Codec | ImageCodec") -> "Coder":
-        from vqaudio.bitstream.container import Coder
+        from vqaudio.bitstream.header import Coder
 
         return Coder[self._coder.upper()] if self._coder else codec.default_coder()
 

@@ -127,7 +127,7 @@ def is_picture(source: str) -> bool:
 
 def decoded_suffix(source: str) -> str:
     """What the decoded form of a stream is called: that of a picture, or else that of a sound."""
-    from vqaudio.bitstream.container import HEAD_BYTES, Modality, modality_of
+    from vqaudio.bitstream.header import HEAD_BYTES, Modality, modality_of
 
     return ".png" if modality_of(first_bytes(source, HEAD_BYTES)) is Modality.IMAGE else ".wav"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from vqaudio.arrays import Block
-from vqaudio.bitstream.container import Header
+from vqaudio.bitstream.header import Header
 from vqaudio.codecs import drawing, synthesis
 from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
 from vqaudio.codecs.resampling import resampled

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 
 from vqaudio.arrays import Block
-from vqaudio.bitstream.container import MAX_CHANNELS
 from vqaudio.bitstream.entropy import Codes
+from vqaudio.bitstream.header import MAX_CHANNELS
 from vqaudio.codecs.resampling import resampled
 from vqaudio.dsp import loudness
 from vqaudio.errors import SoundError

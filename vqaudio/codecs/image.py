@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.container import Coder, Header, Modality, StreamReader
+from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
+from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage, Stream, add_coder_finder
 from vqaudio.codecs.image_sampler import grid_frequency_model
 from vqaudio.codecs.speech import choose_device, find_bundled, model_folder

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 
 from vqaudio.arrays import Block
-from vqaudio.bitstream.container import Coder, Header, Modality
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
+from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream, add_coder_finder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count

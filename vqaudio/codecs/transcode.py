@@ -8,7 +8,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from vqaudio.bitstream.container import Coder, Header, Modality, StreamReader, StreamWriter
+from vqaudio.bitstream.container import StreamReader, StreamWriter
+from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage, damage_of
 from vqaudio.codecs.encoding import Sound
 from vqaudio.codecs.speakers import Voice

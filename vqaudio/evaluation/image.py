@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from vqaudio.bitstream.container import Coder
 from vqaudio.bitstream.entropy import Codes
+from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.image import ImageCodec
 from vqaudio.codecs.image_generation import generate_pictures, grid_rows
 from vqaudio.errors import PictureError

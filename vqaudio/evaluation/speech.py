@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.container import Coder
+from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.speakers import Voice

@@ -1,6 +1,6 @@
 """One loop for every trainable: phases, averaged weights, checkpoints, exact resumption, one process or many.
 
-The loop knows a model only as a :class:`~vqaudio.models.speech_vqvae.Trainable`. Batches are pure functions of the
+The loop knows a model only as a :class:`~vqaudio.models.trainable.Trainable`. Batches are pure functions of the
 step, and every step seeds its own random numbers, so a killed run that is resumed goes through the losses of an
 unbroken one.
 """
@@ -10,13 +10,11 @@ import dataclasses
 import math
 import os
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -36,43 +34,14 @@ from vqaudio.models.wavenet import WaveNet
 from vqaudio.training.image_shards import ImageShards
 from vqaudio.training.log import Journal, warnings_of
 from vqaudio.training.shards import AudioShards
+from vqaudio.training.state import Observer, RunState, deferred_signals, learning_rate
 
 KEPT_CHECKPOINTS = 2
 ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
 
 
-@dataclass
-class RunState:
-    """Where a run stands. ``step`` counts over all phases and names the next batch; ``phase_step`` within the phase."""
-
-    step: int = 0
-    phase: int = 0
-    phase_step: int = 0
-    samples_seen: int = 0
-    seconds: float = 0.0
-    interval: int = 0  # steps since the last logged one
-    totals: dict[str, float] = field(default_factory=dict)  # sums of the metrics over those steps
-
-
 Shards = AudioShards | ImageShards
-
-
-class Observer(Protocol):
-    """Hears how training goes; the command line's progress bar is one."""
-
-    def on_step(self, state: RunState, phase: PhaseConfig) -> None:
-        """After each step."""
-
-    def on_log(self, line: dict[str, Any]) -> None:
-        """After each logged or validated interval, and each warning (a line whose ``part`` is "warning")."""
-
-
-def learning_rate(phase: PhaseConfig, step: int) -> float:
-    """The rate of step ``step`` (from 0) of a phase: a linear rise, a plateau, a linear fall."""
-    rate = phase.learning_rate * min(1.0, (step + 1) / max(1, phase.warmup_steps))
-    remaining = (phase.steps - step) / max(1, phase.decay_steps)
-    return rate * (phase.final_share + (1 - phase.final_share) * min(1.0, remaining))
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -156,19 +125,6 @@ def _newest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-@contextmanager
-def _deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Lets Ctrl-C and SIGTERM end the run after the step in progress; yields "was one received?"."""
-    received: list[int] = []
-    handled = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, lambda number, _: received.append(number)) for number in handled]
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in zip(handled, previous, strict=True):
-            signal.signal(number, handler)
-
-
 class _Run:
     """One process's part in a training run."""
 
@@ -200,7 +156,7 @@ class _Run:
         if self.fabric.is_global_zero:
             self.journal = Journal(self.folder, self.state.step, self.observer.on_log if self.observer else None)
         try:
-            with _deferred_signals() as interrupted:
+            with deferred_signals() as interrupted:
                 while self.state.phase < len(self.config.train.phases) and not self.stopping:
                     self._run_phase(optimizer_state, interrupted)
                     optimizer_state = None
