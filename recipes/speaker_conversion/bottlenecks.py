@@ -23,7 +23,7 @@ from vqaudio.evaluation.speech import read_original
 from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.models import checkpoint
 from vqaudio.models.speech_vqvae import AudioVQVAE
-from vqaudio.training.shards import is_validation
+from vqaudio.training.packing import is_validation
 
 RATE = 16000
 LEAST = 10  # recordings of a speaker who is measured

@@ -18,7 +18,8 @@ from measure import measure
 from vqaudio.cli.main import main as vqaudio
 from vqaudio.models.config import load_run
 from vqaudio.training.loop import train
-from vqaudio.training.shards import AudioShards, prepare
+from vqaudio.training.packing import prepare
+from vqaudio.training.shards import AudioShards
 
 CONFIG = Path(__file__).parent / "voices.toml"
 RATE = 16000

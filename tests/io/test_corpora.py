@@ -7,7 +7,8 @@ from sounds import tone
 
 from vqaudio.errors import DataError
 from vqaudio.io.corpora import find_recordings
-from vqaudio.training.shards import AudioShards, prepare
+from vqaudio.training.packing import prepare
+from vqaudio.training.shards import AudioShards
 
 
 def speakers_of(root: Path) -> dict[str, str]:

@@ -40,7 +40,8 @@ from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.strict import to_mapping
 from vqaudio.training.log import LOG_FILE, Journal, warnings_of
 from vqaudio.training.loop import CHECKPOINTS, KEPT_CHECKPOINTS, train
-from vqaudio.training.shards import AudioShards, prepare
+from vqaudio.training.packing import prepare
+from vqaudio.training.shards import AudioShards
 from vqaudio.training.state import RunState, learning_rate
 
 RATE_HZ, HOP, CODES = 8000, 8, 16

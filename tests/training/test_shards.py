@@ -11,10 +11,12 @@ import torch
 from sounds import tone
 
 from vqaudio.dsp.loudness import TARGET_RMS
+from vqaudio.dsp.world import analyse
 from vqaudio.errors import DataError
 from vqaudio.io.corpora import find_recordings
-from vqaudio.training import shards as data
-from vqaudio.training.shards import AudioShards, Prepared, load_normalised, prepare
+from vqaudio.training import packing as data
+from vqaudio.training.packing import Prepared, load_normalised, prepare
+from vqaudio.training.shards import LEVEL_JITTER_DB, Analysis, AudioShards
 
 RATE_HZ = 16000
 
@@ -46,7 +48,7 @@ def test_the_level_is_normalised(tmp_path: Path) -> None:
     for batch in shards.validation_batches(4, 4, 8000):
         rms = batch["wave"].square().mean(1).sqrt()
         torch.testing.assert_close(rms, torch.full((4,), TARGET_RMS), rtol=0.05, atol=0)
-    jitter = 10 ** (data.LEVEL_JITTER_DB / 20) * 1.05
+    jitter = 10 ** (LEVEL_JITTER_DB / 20) * 1.05
     rms = shards.batch(0, 0, slice(64), 64, 4000)["wave"].square().mean(1).sqrt() / TARGET_RMS
     assert 1 / jitter < rms.min() < 0.9
     assert 1.1 < rms.max() < jitter
@@ -82,7 +84,7 @@ def test_large_corpora_span_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shards.verify()
     for utterance, recording in zip(shards._utterances, find_recordings(tmp_path / "in"), strict=True):
         wave, gain = load_normalised(recording.path, RATE_HZ)
-        np.testing.assert_allclose(shards._crop(utterance, 0.0, len(wave)), wave * gain, atol=1e-4 * gain)
+        np.testing.assert_allclose(shards._crop(utterance, 0.0, len(wave), 1.0)["wave"], wave * gain, atol=1e-4 * gain)
 
 
 # --- Damage -----------------------------------------------------------------------------------------------------------
@@ -191,18 +193,18 @@ def test_crops_lie_inside_utterances_and_short_ones_are_padded(tmp_path: Path) -
     _, shards = packed(tmp_path / "in", tmp_path / "out", validation_share=0.0)
     short, long = shards._utterances
     for place in (0.0, 0.3, 0.999999):
-        crop = shards._crop(long, place, 100)
+        crop = shards._crop(long, place, 100, 1.0)["wave"]
         assert len(crop) == 100
         np.testing.assert_allclose(crop, 0.2 * long.gain, rtol=1e-3)  # nothing of the short one beside it
-        crop = shards._crop(short, place, 100)
+        crop = shards._crop(short, place, 100, 1.0)["wave"]
         np.testing.assert_allclose(crop[:50], 0.1 * short.gain, rtol=1e-3)
         assert not crop[50:].any()
 
 
 def test_long_utterances_are_drawn_more_often(corpus: Path) -> None:
     shards = AudioShards(corpus)
-    part = shards._part(False)
-    drawn = shards._draw(np.random.default_rng(0), part, 20_000)
+    part = shards._parts[False].utterances
+    drawn = shards._draw(np.random.default_rng(0), False, 20_000)
     longest = max(part, key=lambda u: u.length)
     share = longest.length / sum(u.length for u in part)
     assert sum(u is longest for u in drawn) / 20_000 == pytest.approx(share, rel=0.15)
@@ -210,12 +212,12 @@ def test_long_utterances_are_drawn_more_often(corpus: Path) -> None:
 
 def test_validation_never_overlaps_training(corpus: Path) -> None:
     shards = AudioShards(corpus)
-    held_out, trained = shards._part(True), shards._part(False)
+    held_out, trained = shards._parts[True].utterances, shards._parts[False].utterances
     assert 3 <= len(held_out) <= 20
     assert len(held_out) + len(trained) == 40
     places = sorted((u.offset, u.offset + u.length, u.validation) for u in (*held_out, *trained))
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(places))
-    seen = {id(u) for step in range(50) for u in shards._draw(np.random.default_rng([0, step]), trained, 8)}
+    seen = {id(u) for step in range(50) for u in shards._draw(np.random.default_rng([0, step]), False, 8)}
     assert not seen & {id(u) for u in held_out}
 
 
@@ -249,3 +251,87 @@ def test_a_tiny_corpus_is_used_whole(tmp_path: Path) -> None:
         _, shards = packed(tmp_path / "in", tmp_path / "out", validation_share=share)
         assert shards.batch(0, 0, slice(1), 1, 100)["wave"].any()
         assert next(shards.validation_batches(1, 1, 100))["wave"].any()
+
+
+# --- Speech parameters ------------------------------------------------------------------------------------------------
+
+SPOKEN = Analysis(hop_length=80, bands=24)
+
+
+def voice(hz: float, seconds: float = 1.5) -> np.ndarray:
+    """Pulses with a planted pitch."""
+    pulses = np.zeros(int(seconds * 16000), np.float32)
+    pulses[:: round(16000 / hz)] = 0.5
+    return pulses
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("spoken")
+    (root / "in").mkdir()
+    for name, hz in {"a": 100, "b": 160, "c": 200}.items():
+        soundfile.write(root / "in" / f"{name}.wav", voice(hz), 16000)
+    return root
+
+
+def test_a_planted_pitch_is_in_the_batches(spoken: Path) -> None:
+    _, shards = packed(spoken / "in", spoken / "shards", analysis=SPOKEN, validation_share=0.0)
+    batch = shards.batch(0, 0, slice(8), 8, 16000)
+    assert batch["bands"].shape == (8, 24, 200)
+    assert batch["f0"].shape == (8, 200)
+    for pitch in batch["f0"]:
+        voiced = pitch[pitch > 0]
+        assert len(voiced) > 100
+        assert min(abs(float(voiced.median()) - hz) for hz in (100, 160, 200)) < 2
+
+
+def test_parameters_are_those_of_the_crop(spoken: Path) -> None:
+    _, shards = packed(spoken / "in", spoken / "aligned", analysis=SPOKEN, validation_share=0.0)
+    (batch,) = shards.validation_batches(3, 3, 8000)
+    for wave, bands in zip(batch["wave"], batch["bands"], strict=True):
+        found = analyse(wave.numpy(), 16000, 80, 24)
+        inner = slice(30, -30)  # whose windows do not reach beyond the crop
+        assert np.abs(found.bands.T[:, inner] - bands.numpy()[:, inner]).mean() < 0.3
+
+
+def test_a_louder_crop_has_louder_bands(spoken: Path) -> None:
+    _, shards = packed(spoken / "in", spoken / "gains", analysis=SPOKEN, validation_share=0.0)
+    utterance = shards._parts[False].utterances[0]
+    plain, loud = (shards._crop(utterance, 0.3, 8000, gain) for gain in (1.0, 2.0))
+    np.testing.assert_allclose(loud["bands"] - plain["bands"], 2 * np.log(2), atol=1e-4)
+    np.testing.assert_allclose(loud["wave"], 2 * plain["wave"], rtol=1e-5)
+    assert (loud["f0"] == plain["f0"]).all()
+
+
+def test_beyond_a_short_utterance_is_silence(spoken: Path) -> None:
+    _, shards = packed(spoken / "in", spoken / "short", analysis=SPOKEN, validation_share=0.0)
+    batch = shards.batch(0, 0, slice(1), 1, 32000)
+    assert not batch["wave"][0, 24000:].any()
+    assert not batch["f0"][0, 300:].any()
+    assert (batch["bands"][0, :, 300:] == np.float32(np.log(1e-12))).all()
+
+
+def test_processes_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(20):
+        soundfile.write(tmp_path / "in" / f"{number:02}.wav", voice(100 + 5 * number, 0.3), 16000)
+    for processes in (1, 2):
+        data.prepare(tmp_path / "in", tmp_path / str(processes), analysis=SPOKEN, processes=processes)
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "12")
+    assert one == two
+
+
+def test_a_cut_table_is_refused(spoken: Path) -> None:
+    data.prepare(spoken / "in", spoken / "cut", analysis=SPOKEN)
+    table = spoken / "cut" / "shard-00000.parameters"
+    table.write_bytes(table.read_bytes()[:-2])
+    with pytest.raises(DataError, match=r"shard-00000\.parameters: is missing or cut; prepare the corpus anew"):
+        AudioShards(spoken / "cut")
+
+
+def test_an_old_format_is_refused_with_the_command_that_makes_a_new_one(spoken: Path) -> None:
+    data.prepare(spoken / "in", spoken / "old")
+    index = json.loads((spoken / "old" / "index.json").read_text())
+    (spoken / "old" / "index.json").write_text(json.dumps(index | {"format_version": 2}))
+    with pytest.raises(DataError, match=r"not of shard format 3; .*'vqaudio prepare SOURCE -o .*old --force'"):
+        AudioShards(spoken / "old")

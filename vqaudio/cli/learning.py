@@ -29,14 +29,31 @@ def prepare(
     sample_rate_hz: Annotated[
         int, typer.Option("--sample-rate", metavar="HZ", min=1000, max=768000, help="The sample rate of the shards.")
     ] = 16000,
+    bands: Annotated[
+        int, typer.Option("--bands", metavar="N", min=2, max=513, help="Mel bands of the speech parameters.")
+    ] = 80,
+    hop: Annotated[
+        int, typer.Option("--hop", metavar="SAMPLES", min=1, help="Samples from one frame of parameters to the next.")
+    ] = 68,
+    analysis: Annotated[
+        bool,
+        typer.Option(
+            "--analysis/--no-analysis",
+            help="Whether speech parameters (envelope and pitch, by WORLD) are worked out: some ten times real time a "
+            "core. Models of the wave alone need none.",
+        ),
+    ] = True,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Packs speech or pictures for training. Speaker, or class, is a sub-folder's name, or a column of manifest.tsv."""
+    """Packs speech or pictures for training. Speaker, or class, is a sub-folder's name, or a column of manifest.tsv.
+
+    Bands, hop and analysis are for speech.
+    """
     from vqaudio.io.image_corpora import holds_pictures
     from vqaudio.training.image_shards import prepare_pictures
-    from vqaudio.training.shards import INDEX_FILE
-    from vqaudio.training.shards import prepare as pack
+    from vqaudio.training.packing import prepare as pack
+    from vqaudio.training.shards import INDEX_FILE, Analysis
 
     if output.exists() and not force:
         raise DataError(f"{output} exists; use --force to overwrite it")
@@ -47,7 +64,8 @@ def prepare(
         packed = prepare_pictures(source, output, progress=report.tracked)
         failed, line = packed.failed, f"{output}: {packed.pictures} pictures, {packed.classes} classes"
     else:
-        done = pack(source, output, sample_rate_hz, progress=report.tracked)
+        wanted = Analysis(hop, bands) if analysis else None
+        done = pack(source, output, sample_rate_hz, progress=report.tracked, analysis=wanted)
         failed = done.failed
         line = f"{output}: {done.utterances} utterances, {done.speakers} speakers, {done.hours:.2f} hours"
     for failure in failed:

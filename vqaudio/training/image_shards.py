@@ -20,7 +20,8 @@ from vqaudio.io.image_corpora import Sample, find_pictures
 from vqaudio.models.checkpoint import atomic_folder
 from vqaudio.models.config import ModelConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
-from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, AudioShards, ShardWriter, is_validation, read_index
+from vqaudio.training.packing import ShardWriter, is_validation
+from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, AudioShards, read_index
 
 _KIND = "pictures"  # in the index, which that of sounds does not have
 

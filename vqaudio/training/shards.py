@@ -1,39 +1,36 @@
-"""A corpus to shards, and shards to batches.
+"""Shards of speech, memory-mapped, and batches of them.
 
-``prepare`` packs a corpus of speech into memory-mapped 16-bit shards with checksums. A batch is a pure function of
-(seed, step): that is what makes a resumed run the same run, and several processes the same as one.
+A batch is a pure function of (seed, step): that is what makes a resumed run the same run, and several processes the
+same as one. packing.py makes the shards.
 """
 
+import functools
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio.dsp.loudness import measure_level
-from vqaudio.errors import DataError, SoundError
-from vqaudio.io.corpora import Recording, find_recordings
-from vqaudio.io.resample import StreamingResampler
-from vqaudio.io.sound import SoundReader
-from vqaudio.models.checkpoint import atomic_folder
+from vqaudio.arrays import Integers
+from vqaudio.dsp.mel_envelope import FLOOR
+from vqaudio.errors import DataError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INDEX_FILE = "index.json"
-SHARD_BYTES = 1 << 28
 LEVEL_JITTER_DB = 3.0  # crops are this much louder or softer at random, so that level errors do no harm
-
-# -------------------------------------------------------------------------------------------------------- packing
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """Where an utterance lies: ``length`` samples from ``offset`` of shard number ``shard``; ``gain`` normalises it."""
+    """Where an utterance lies: ``length`` samples from ``offset`` of shard number ``shard``; ``gain`` normalises it.
+
+    Its speech parameters, where the shards have them, are ``frames`` rows from ``row`` of table number ``table``.
+    """
 
     shard: int
     offset: int
@@ -41,114 +38,25 @@ class Utterance:
     speaker: int
     gain: float
     validation: bool
-
-
-def is_validation(name: str, share: float) -> bool:
-    """A pure function of the file's name, so that a corpus splits alike wherever it is packed."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") < share * 2**32
-
-
-def load_normalised(path: Path, sample_rate_hz: int) -> tuple[np.ndarray, float]:
-    """A file's channels averaged and resampled: ``[samples]`` float32, and the gain that normalises its level."""
-    with SoundReader(path) as reader:
-        resampler = StreamingResampler(reader.sample_rate_hz, sample_rate_hz)
-        parts = [resampler.push(block.mean(0, keepdims=True)) for block in reader.blocks(1 << 16)]
-        wave = np.concatenate([*parts, resampler.flush()], axis=1)
-    (level,) = measure_level([wave], sample_rate_hz, 1)
-    return wave[0], level.gain
-
-
-class ShardWriter:
-    """Appends numbers to numbered files of at most about ``SHARD_BYTES`` and checksums them.
-
-    ``unit`` is what an index calls the numbers, ``suffix`` that of the files.
-    """
-
-    def __init__(self, folder: Path, unit: str, suffix: str) -> None:
-        self.folder, self.unit, self.suffix = folder, unit, suffix
-        self.shards: list[dict[str, Any]] = []
-        self._bytes, self._count = bytearray(), 0
-
-    def append(self, numbers: np.ndarray) -> tuple[int, int]:
-        """Returns the shard's number and how many numbers precede these in it."""
-        if len(self._bytes) >= SHARD_BYTES:
-            self.flush()
-        offset = self._count
-        self._bytes += numbers.tobytes()
-        self._count += numbers.size
-        return len(self.shards), offset
-
-    def flush(self) -> None:
-        """Writes what is held."""
-        if self._bytes:
-            name = f"shard-{len(self.shards):05d}{self.suffix}"
-            (self.folder / name).write_bytes(self._bytes)
-            digest = hashlib.sha256(self._bytes).hexdigest()
-            self.shards.append({"file": name, self.unit: self._count, "sha256": digest})
-            self._bytes, self._count = bytearray(), 0
+    table: int = 0
+    row: int = 0
+    frames: int = 0
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What ``prepare`` did. ``failed`` holds one line a file that could not be read."""
+class Analysis:
+    """Of which speech parameters there are: log power in ``bands`` mel bands, and the pitch, each ``hop_length``
+    samples (:mod:`vqaudio.dsp.world`)."""
 
-    utterances: int
-    speakers: int
-    hours: float
-    failed: tuple[str, ...]
-
-
-def prepare(
-    root: Path,
-    folder: Path,
-    sample_rate_hz: int = 16000,
-    validation_share: float = 0.02,
-    progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
-) -> Prepared:
-    """Packs the corpus under ``root`` into the shard folder ``folder`` (written atomically, replaced if it exists).
-
-    ``progress`` may wrap the list of recordings to show how far it is. What cannot be read is left out and named.
-
-    Raises:
-        DataError: when there is nothing to pack.
-    """
-    recordings = find_recordings(root)
-    genders = {recording.speaker: recording.gender for recording in recordings}
-    speakers = sorted(genders)
-    utterances: list[Utterance] = []
-    failed: list[str] = []
-    with atomic_folder(folder) as temporary:
-        writer = ShardWriter(temporary, "samples", ".pcm")
-        for recording in progress(recordings):
-            try:
-                wave, gain = load_normalised(recording.path, sample_rate_hz)
-            except SoundError as error:
-                failed.append(str(error))
-                continue
-            if len(wave) == 0:
-                failed.append(f"{recording.path}: holds no sound; record or copy it again")
-                continue
-            shard, offset = writer.append((wave.clip(-1, 1) * 32767).round().astype("<i2"))
-            name = os.path.relpath(recording.path, root)
-            held_out = is_validation(name, validation_share)
-            speaker = speakers.index(recording.speaker)
-            utterances.append(Utterance(shard, offset, len(wave), speaker, gain, held_out))
-        writer.flush()
-        if not utterances:
-            raise DataError(f"{root}: none of its {len(recordings)} files could be read; first: {failed[0]}")
-        index = {
-            "format_version": FORMAT_VERSION,
-            "sample_rate_hz": sample_rate_hz,
-            "speakers": [[speaker, genders[speaker]] for speaker in speakers],
-            "shards": writer.shards,
-            "utterances": [list(asdict(utterance).values()) for utterance in utterances],
-        }
-        (temporary / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
-    seconds = sum(utterance.length for utterance in utterances) / sample_rate_hz
-    return Prepared(len(utterances), len(speakers), seconds / 3600, tuple(failed))
+    hop_length: int = 68
+    bands: int = 80
 
 
-# -------------------------------------------------------------------------------------------------------- batches
+class _Part(NamedTuple):
+    """Some utterances, and the sums of their lengths up to each."""
+
+    utterances: list[Utterance]
+    ends: Integers
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -160,12 +68,16 @@ def read_index(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); prepare the corpus anew") from None
     if not isinstance(index, dict) or index.get("format_version") != FORMAT_VERSION:
-        raise DataError(f"{folder}: is not of shard format {FORMAT_VERSION}; prepare the corpus anew")
+        raise DataError(
+            f"{folder}: is not of shard format {FORMAT_VERSION}; prepare the corpus anew: "
+            f"'vqaudio prepare SOURCE -o {folder} --force'"
+        )
     return index
 
 
 class AudioShards:
-    """A shard folder, memory-mapped. Batches: ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64."""
+    """A shard folder, memory-mapped. Batches: ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64; with
+    speech parameters also ``bands[B, bands, frames]`` and ``f0[B, frames]``, float32."""
 
     def __init__(self, folder: Path) -> None:
         """Opens the folder and checks its index; :meth:`verify` checks the contents.
@@ -182,6 +94,9 @@ class AudioShards:
             self.checksums: dict[str, str] = {shard["file"]: shard["sha256"] for shard in index["shards"]}
             self._utterances = [Utterance(*row) for row in index["utterances"]]
             self._shards = [self._map(folder / shard["file"], shard["samples"]) for shard in index["shards"]]
+            self.analysis = Analysis(**index["analysis"]) if index["analysis"] else None
+            self.checksums |= {table["file"]: table["sha256"] for table in index["tables"]}
+            self._tables = [self._map_table(folder / table["file"], table["numbers"]) for table in index["tables"]]
             whole = bool(self._utterances) and all(self._holds(utterance) for utterance in self._utterances)
         except (KeyError, TypeError, ValueError, IndexError):
             whole = False
@@ -189,14 +104,24 @@ class AudioShards:
             raise DataError(f"{folder / INDEX_FILE}: is damaged; prepare the corpus anew")
 
     def _holds(self, utterance: Utterance) -> bool:
-        end = utterance.offset + utterance.length
-        return min(utterance.shard, utterance.offset) >= 0 and 0 < end <= len(self._shards[utterance.shard])
+        end, rows = utterance.offset + utterance.length, utterance.row + utterance.frames
+        sound = min(utterance.shard, utterance.offset) >= 0 and 0 < end <= len(self._shards[utterance.shard])
+        if self.analysis is None:
+            return sound
+        parts = utterance.table, utterance.row, utterance.frames
+        return sound and min(parts) >= 0 and (not utterance.frames or rows <= len(self._tables[utterance.table]))
 
     @staticmethod
     def _map(path: Path, samples: int) -> np.ndarray:
         if not path.is_file() or path.stat().st_size != 2 * samples:
             raise DataError(f"{path}: is missing or cut; prepare the corpus anew")
         return np.memmap(path, dtype="<i2", mode="r")
+
+    def _map_table(self, path: Path, numbers: int) -> np.ndarray:
+        assert self.analysis is not None
+        if not path.is_file() or path.stat().st_size != 2 * numbers:
+            raise DataError(f"{path}: is missing or cut; prepare the corpus anew")
+        return np.memmap(path, dtype="<f2", mode="r").reshape(-1, self.analysis.bands + 1)
 
     def verify(self) -> None:
         """Reads everything once and compares checksums.
@@ -222,7 +147,7 @@ class AudioShards:
     def speaker_facts(self) -> list[dict[str, Any]]:
         """Name, gender ("F", "M" or "") and minutes in the training part of each speaker."""
         samples = [0] * len(self.speakers)
-        for utterance in self._part(False):
+        for utterance in self._parts[False].utterances:
             samples[utterance.speaker] += utterance.length
         known = zip(self.speakers, self._genders, samples, strict=True)
         return [
@@ -242,38 +167,60 @@ class AudioShards:
     def batch(self, seed: int, step: int, rows: slice, batch_size: int, crop_samples: int) -> dict[str, Tensor]:
         """Rows ``rows`` of training batch number ``step``: random crops, each utterance as likely as it is long."""
         rng = np.random.default_rng([seed, step])
-        picks = self._draw(rng, self._part(False), batch_size)
+        picks = self._draw(rng, False, batch_size)
         places, jitter = rng.random(batch_size), rng.uniform(-LEVEL_JITTER_DB, LEVEL_JITTER_DB, batch_size)
         gains = 10 ** (jitter / 20)
         drawn = list(zip(picks, places, gains, strict=True))[rows]
-        return self._stack([(self._crop(u, place, crop_samples) * gain, u.speaker) for u, place, gain in drawn])
+        return self._stack([self._crop(u, place, crop_samples, gain) for u, place, gain in drawn])
 
     def validation_batches(self, crops: int, batch_size: int, crop_samples: int) -> Iterator[dict[str, Tensor]]:
         """The same ``crops`` crops of the validation part at each call, as batches of ``batch_size``."""
         rng = np.random.default_rng(0)
-        picks = self._draw(rng, self._part(True), crops)
+        picks = self._draw(rng, True, crops)
         drawn = zip(picks, rng.random(crops), strict=True)
-        rows = [(self._crop(utterance, place, crop_samples), utterance.speaker) for utterance, place in drawn]
+        rows = [self._crop(utterance, place, crop_samples, 1.0) for utterance, place in drawn]
         for first in range(0, crops, batch_size):
             yield self._stack(rows[first : first + batch_size])
 
-    def _part(self, validation: bool) -> list[Utterance]:
-        """The utterances of a part; all of them where the other part has taken every one of a small corpus."""
-        return [u for u in self._utterances if u.validation == validation] or self._utterances
+    @functools.cached_property
+    def _parts(self) -> dict[bool, _Part]:
+        """The validation part (True) and the rest; all utterances where the other part has taken every one."""
+        parts = {}
+        for validation in (False, True):
+            own = [u for u in self._utterances if u.validation == validation] or self._utterances
+            parts[validation] = _Part(own, np.cumsum([u.length for u in own]))
+        return parts
 
-    @staticmethod
-    def _draw(rng: np.random.Generator, part: list[Utterance], count: int) -> list[Utterance]:
-        ends = np.cumsum([u.length for u in part])
-        return [part[i] for i in np.searchsorted(ends, rng.integers(0, ends[-1], count), side="right")]
+    def _draw(self, rng: np.random.Generator, validation: bool, count: int) -> list[Utterance]:
+        part = self._parts[validation]
+        places = rng.integers(0, part.ends[-1], count)
+        return [part.utterances[i] for i in np.searchsorted(part.ends, places, side="right")]
 
-    def _crop(self, utterance: Utterance, place: float, length: int) -> np.ndarray:
-        """``length`` samples from the share ``place`` (0..1) of the utterance; a short one is padded with silence."""
-        first = utterance.offset + int(place * max(0, utterance.length - length + 1))
+    def _crop(self, utterance: Utterance, place: float, length: int, gain: float) -> dict[str, np.ndarray]:
+        """``length`` samples from the share ``place`` (0..1) of the utterance; a short one is padded with silence.
+
+        Where there are parameters, the crop begins at a frame.
+        """
+        hop = self.analysis.hop_length if self.analysis else 1
+        start = int(place * (max(0, utterance.length - length) // hop + 1)) * hop
+        first = utterance.offset + start
         end = min(first + length, utterance.offset + utterance.length)
-        crop = self._shards[utterance.shard][first:end].astype(np.float32) * (utterance.gain / 32768)
-        return np.pad(crop, (0, length - len(crop)))
+        crop = self._shards[utterance.shard][first:end].astype(np.float32) * (utterance.gain / 32768 * gain)
+        row = {"wave": np.pad(crop, (0, length - len(crop))).astype(np.float32), "speaker": np.array(utterance.speaker)}
+        if self.analysis:
+            row |= self._parameters(utterance, start // hop, length // hop, gain)
+        return row
+
+    def _parameters(self, utterance: Utterance, first: int, frames: int, gain: float) -> dict[str, np.ndarray]:
+        end = min(first + frames, utterance.frames)
+        table = self._tables[utterance.table][utterance.row + first : utterance.row + end].astype(np.float32)
+        bands, f0 = table[:, :-1].T + np.float32(2 * np.log(gain)), table[:, -1]
+        missing = frames - bands.shape[1]
+        return {
+            "bands": np.pad(bands, ((0, 0), (0, missing)), constant_values=np.log(FLOOR)),
+            "f0": np.pad(f0, (0, missing)),
+        }
 
     @staticmethod
-    def _stack(rows: list[tuple[np.ndarray, int]]) -> dict[str, Tensor]:
-        waves, speakers = zip(*rows, strict=True)
-        return {"wave": torch.from_numpy(np.stack(waves).astype(np.float32)), "speaker": torch.tensor(speakers)}
+    def _stack(rows: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
