@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio.codecs.speech import PRETRAINED
+from vqaudio.codecs.bundled import PRETRAINED
 from vqaudio.evaluation.metrics import find_alignment
 from vqaudio.evaluation.report import read_rivals
 

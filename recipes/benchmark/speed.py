@@ -25,8 +25,9 @@ from limits import best, cores, layer_costs, macs_per_sample, peaks, samplers, t
 
 import vqaudio
 from vqaudio.bitstream.header import Coder
+from vqaudio.codecs.bundled import PRETRAINED
 from vqaudio.codecs.generation import generate
-from vqaudio.codecs.speech import PRETRAINED, Codec
+from vqaudio.codecs.speech import Codec
 from vqaudio.io.resample import resample
 
 RATE = 16000

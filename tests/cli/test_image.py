@@ -11,7 +11,7 @@ from conftest import Run
 from pictures import CLASSY, TINY, gradient, save_model
 from PIL import Image
 
-from vqaudio.codecs import speech as codec
+from vqaudio.codecs import bundled
 from vqaudio.io.image import read_picture
 from vqaudio.models.config import PhaseConfig, TrainConfig, model_to_mapping
 from vqaudio.models.strict import to_mapping
@@ -23,7 +23,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, monkeypa
     folder = tmp_path_factory.mktemp("pretrained")
     (folder / "speech").symlink_to(tiny_model)
     save_model(folder / "images")
-    monkeypatch.setattr(codec, "PRETRAINED", folder)
+    monkeypatch.setattr(bundled, "PRETRAINED", folder)
     return folder
 
 

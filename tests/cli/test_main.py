@@ -19,8 +19,8 @@ from conftest import Run
 import vqaudio
 from vqaudio.bitstream import container
 from vqaudio.cli import main as cli
+from vqaudio.codecs import bundled, transcode
 from vqaudio.codecs import speech as codec
-from vqaudio.codecs import transcode
 from vqaudio.models import config
 
 RATE = 44100
@@ -43,7 +43,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, monkeypa
     folder = tmp_path_factory.mktemp("pretrained")
     (folder / "speech").symlink_to(tiny_model)
     speak(folder / "demo.flac", 0.3, sample_rate_hz=16000)
-    monkeypatch.setattr(codec, "PRETRAINED", folder)
+    monkeypatch.setattr(bundled, "PRETRAINED", folder)
     return folder
 
 

@@ -9,11 +9,12 @@ import torch
 from pictures import gradient
 
 from vqaudio.bitstream.header import Coder
+from vqaudio.codecs.bundled import PRETRAINED, bundled
 from vqaudio.codecs.image import ImageCodec, load_images
 from vqaudio.codecs.image_generation import generate_pictures
 from vqaudio.codecs.loading import facts_of
 from vqaudio.codecs.sampler import Conditioner, Sampler, export
-from vqaudio.codecs.speech import PRETRAINED, Codec, bundled, load
+from vqaudio.codecs.speech import Codec, load
 from vqaudio.codecs.vocoder import decoder_inputs
 from vqaudio.dsp.mulaw import SILENCE_LEVEL
 from vqaudio.evaluation.image import likelihood as image_likelihood

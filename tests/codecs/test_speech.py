@@ -14,6 +14,7 @@ import torch
 from vqaudio.bitstream.entropy import bits_per_code
 from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs import bundled
 from vqaudio.codecs import speech as codec
 from vqaudio.codecs.encoding import BLOCK_TOKENS, WaveSound, first_pass
 from vqaudio.codecs.sampler import Sampler
@@ -345,13 +346,13 @@ def test_unknown_models() -> None:
 
 def test_unknown_names_list_the_known(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "speech").symlink_to(tiny_model)
-    monkeypatch.setattr(codec, "PRETRAINED", tmp_path)
-    assert codec.bundled() == ["speech"]
-    assert codec.model_folder("speech") == tmp_path / "speech"
+    monkeypatch.setattr(bundled, "PRETRAINED", tmp_path)
+    assert bundled.bundled() == ["speech"]
+    assert bundled.model_folder("speech") == tmp_path / "speech"
     with pytest.raises(ModelError, match=r"did you mean speech\?"):
         codec.load("speach")
-    assert codec.find_bundled(codec.load("speech", "cpu").fingerprint) == "speech"
-    assert codec.find_bundled(bytes(32)) is None
+    assert bundled.find_bundled(codec.load("speech", "cpu").fingerprint) == "speech"
+    assert bundled.find_bundled(bytes(32)) is None
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:

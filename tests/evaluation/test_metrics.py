@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio.codecs.speech import PRETRAINED
+from vqaudio.codecs.bundled import PRETRAINED
 from vqaudio.errors import ConfigError
 from vqaudio.evaluation import metrics as scores
 from vqaudio.evaluation.metrics import card, packages

@@ -16,7 +16,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from vqaudio.cli import main as cli
-from vqaudio.codecs.speech import PRETRAINED, Codec
+from vqaudio.codecs.bundled import PRETRAINED
+from vqaudio.codecs.speech import Codec
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.evaluation.metrics import Mean
 from vqaudio.evaluation.report import Gallery, Rival, figure_of, read_rivals, render

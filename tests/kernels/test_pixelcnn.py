@@ -124,7 +124,7 @@ def test_the_integers_are_the_same_everywhere() -> None:
         for number, parameter in enumerate(prior.parameters()):
             values = (np.arange(parameter.numel()) * 7919 + number * 104729) % 2001 - 1000
             parameter.copy_(torch.from_numpy(values.astype(np.float32) / 2048).view_as(parameter))
-    model = grid_frequency_model(prior, ROWS, COLUMNS)
+    model = grid_frequency_model(prior, ROWS, COLUMNS)()
     codes = (np.arange(2 * ROWS * COLUMNS * 2) * 31) % LEVELS
     found = model.frequencies_along(np.concatenate([[LEVELS], codes[:-1]]))
     assert hashlib.sha256(found.astype("<i4").tobytes()).hexdigest()[:16] == "172435c2be4ea356"
@@ -135,7 +135,7 @@ def test_grids_are_coded_each_on_its_own() -> None:
     first, second = (grid(2, seed).ravel().astype(np.int32) for seed in range(2))
     both = np.concatenate([first, second])
     assert np.array_equal(coder.decode(coder.encode(both), len(both)), both)
-    frequencies = grid_frequency_model(network(2, 3), ROWS, COLUMNS)
+    frequencies = grid_frequency_model(network(2, 3), ROWS, COLUMNS)()
     alone = frequencies.frequencies_along(np.concatenate([[LEVELS], second[:-1]]))
     frequencies.start()
     after = frequencies.frequencies_along(np.concatenate([[LEVELS], both[:-1]]))[len(first) :]

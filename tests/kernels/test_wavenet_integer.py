@@ -85,8 +85,8 @@ def measured() -> dict[str, str]:
     """What :data:`GOLDEN` holds, computed here and now."""
     weights = network(**SIZES)
     kernel, codes = FixedKernel(weights), symbols(70, SIZES["levels"])
-    payload = PriorCoder(kernel).encode(codes)
-    assert (PriorCoder(kernel).decode(payload, len(codes)) == codes).all()
+    payload = PriorCoder(lambda: kernel).encode(codes)
+    assert (PriorCoder(lambda: kernel).decode(payload, len(codes)) == codes).all()
     kernel.start()
     return {
         "tables": sha256(*fixed_point.tables()),
@@ -249,7 +249,7 @@ def test_integers_cost_less_than_half_a_percent() -> None:
     with torch.no_grad():
         exact = prior.nll(torch.from_numpy(codes)).sum().item() / np.log(2)
     assert exact < 0.8 * codes.size * np.log2(levels)  # it has learnt, so that its weights are no random ones
-    model = sample.frequency_model(prior)
+    model = sample.frequency_model(prior)()
     frequencies = model.frequencies_along(past_of(codes[0].astype(np.int32), levels))
     assert -np.log2(frequencies[np.arange(800), codes[0]] / TOTAL).sum() < 1.005 * exact
 
@@ -266,7 +266,7 @@ def test_marks_tell_a_step_its_place() -> None:
     assert prior.wavenet.marks is not None
     torch.nn.init.normal_(prior.wavenet.marks.weight, std=2.0)
     codes = symbols(60, 9)
-    model = sample.frequency_model(prior)
+    model = sample.frequency_model(prior)()
     found = model.frequencies_along(past_of(codes, 9)) / TOTAL
     with torch.no_grad():
         exact = prior.logits(torch.from_numpy(codes)[None].long())[0].softmax(0).T.numpy()

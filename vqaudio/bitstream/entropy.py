@@ -11,6 +11,7 @@ Prior-coded layout: the words of constriction's range coder, most significant by
 last byte are left out, and of the numbers that mean the same codes the one with the most of them is written.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,21 +91,22 @@ class PriorCoder:
     checksum of the container to find.
     """
 
-    def __init__(self, model: FrequencyModel) -> None:
-        """``model`` is used by this coder alone, which is for one thread."""
-        self._model = model
+    def __init__(self, new_model: Callable[[], FrequencyModel]) -> None:
+        """``new_model`` gives a model with state of its own; each call takes one, so that threads share nothing."""
+        self._new_model = new_model
 
     def encode(self, codes: Codes) -> bytes:
         """Code ``codes`` (int32 ``[tokens]``); ``ContainerError`` for a code outside the codebook."""
         from constriction import stream
 
-        check_codes(codes, self._model.levels)
+        model = self._new_model()
+        check_codes(codes, model.levels)
         encoder, family = stream.queue.RangeEncoder(), stream.model.Categorical(perfect=False)
-        past = np.concatenate([[self._model.levels], codes[:-1]])
-        self._model.start()
+        past = np.concatenate([[model.levels], codes[:-1]])
+        model.start()
         for first in range(0, len(codes), _CHUNK):
             chunk = slice(first, first + _CHUNK)
-            weights = _weights(self._model.frequencies_along(past[chunk]))
+            weights = _weights(model.frequencies_along(past[chunk]))
             encoder.encode(np.ascontiguousarray(codes[chunk], np.int32), family, weights)
         return _shortest(encoder)
 
@@ -122,10 +124,11 @@ class PriorCoder:
         decoder, encoder = stream.queue.RangeDecoder(words), stream.queue.RangeEncoder()
         family = stream.model.Categorical(perfect=False)
         codes = np.empty(count, np.int32)
-        symbol = self._model.levels
-        self._model.start()
+        model = self._new_model()
+        symbol = model.levels
+        model.start()
         for i in range(count):
-            weights = _weights(self._model.frequencies(symbol)[None])
+            weights = _weights(model.frequencies(symbol)[None])
             try:
                 codes[i : i + 1] = decoder.decode(family, weights)
             except AssertionError:  # so it says that no code has these bits

@@ -1,8 +1,8 @@
 """A whole stream in memory: its codes, and what was lost of them on the way."""
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 
 import numpy as np
@@ -53,6 +53,7 @@ class Stream:
             last good code of that channel (0 if there is none before).
         damage: the tokens that were lost on the way.
         messages: all that reading met, for people.
+        block_coder: makes bytes of the codes where the header names a model's prior; it needs no codec.
 
     Raises:
         ContainerError: the codes do not fit the header.
@@ -62,6 +63,7 @@ class Stream:
     codes: Codes
     damage: tuple[Damage, ...] = ()
     messages: tuple[str, ...] = ()
+    block_coder: BlockCoder | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         expected = (self.header.channels, *self.header.grid)
@@ -85,13 +87,18 @@ class Stream:
             raise ContainerError(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
 
     def write(self, file: BinaryIO, coder: BlockCoder | None = None) -> None:
-        """Write the stream to an open file; a prior-coded one needs the ``coder`` of its model."""
-        coder = _coder_of(self.header, coder)
+        """Write the stream to an open file; a prior-coded one that no codec made needs the ``coder`` of its model."""
+        coder = _coder_of(self.header, coder or self.block_coder or self.coder_for(self.header))
         flat = self.codes.reshape(self.header.channels, self.header.tokens)
         with StreamWriter(file, self.header) as writer:
             for index in range(self.header.block_count):
                 tokens = self.header.tokens_of(index)
                 writer.write(coder.encode(flat[self.header.channel_of(index), tokens.start : tokens.stop]))
+
+    @classmethod
+    def coder_for(cls, header: Header) -> BlockCoder | None:
+        """What codes the blocks of a stream for which no coder was given; here, where no models are known, nothing."""
+        return None
 
     @classmethod
     def read(cls, file: BinaryIO, coder: BlockCoder | None = None) -> Self:
@@ -107,7 +114,7 @@ class Stream:
     def read_from(cls, reader: StreamReader, coder: BlockCoder | None = None) -> Self:
         """Read the rest of a stream whose header has been read; as :meth:`read`."""
         header = reader.header
-        coder = _coder_of(header, coder)
+        coder = _coder_of(header, coder or cls.coder_for(header))
         if header.channels * header.tokens > MAX_LOADED_CODES:
             raise bad_field("channels x tokens", header.channels * header.tokens, f"{MAX_LOADED_CODES} in memory")
         flat = np.zeros((header.channels, header.tokens), np.int32)
@@ -124,23 +131,14 @@ class Stream:
             lost.append(block.index)
             target[:] = flat[block.channel, tokens.start - 1] if tokens.start else 0
         codes = flat.reshape(header.channels, *header.grid)
-        return cls(header, codes, damage_of(header, lost), (*reader.damage, *messages))
+        return cls(header, codes, damage_of(header, lost), (*reader.damage, *messages), coder)
 
 
 def _coder_of(header: Header, coder: BlockCoder | None) -> BlockCoder:
     if header.coder is Coder.PACKED:
         return PackedCoder(header.codebook_size)
-    coder = coder or next(filter(None, (find(header) for find in _coder_finders)), None)
     if coder is None:
         raise ContainerError(
             f"the stream is coded with the prior of model {header.model_sha256.hex()[:12]}: it needs that model"
         )
     return coder
-
-
-_coder_finders: list[Callable[[Header], BlockCoder | None]] = []
-
-
-def add_coder_finder(find: Callable[[Header], BlockCoder | None]) -> None:
-    """Let ``find`` be asked for the coder of a prior-coded stream that comes without; it may know the model."""
-    _coder_finders.append(find)

@@ -79,8 +79,8 @@ def _stream_facts(source: str, report: Report) -> dict[str, Any]:
 
 
 def _model_facts(model: str) -> dict[str, Any]:
+    from vqaudio.codecs.bundled import model_folder
     from vqaudio.codecs.loading import facts_of
-    from vqaudio.codecs.speech import model_folder
 
     try:
         folder = model_folder(model)
@@ -97,7 +97,7 @@ def models(
     as_json: JsonOption = False,
 ) -> None:
     """The models that come with the package, or the speakers of one."""
-    from vqaudio.codecs.speech import bundled
+    from vqaudio.codecs.bundled import bundled
 
     if model is not None:
         _list_speakers(_model_facts(model), as_json)

@@ -109,12 +109,11 @@ def report_damage(stream: "Stream", name: str, report: Report) -> None:
 
 def picture_stream_facts(stream: "OpenStream", source: str, report: Report) -> dict[str, Any]:
     """What is known of a picture's stream; its damage is reported."""
-    from vqaudio.codecs.image import find_picture_coder
-    from vqaudio.codecs.speech import find_bundled
+    from vqaudio.codecs.bundled import find_bundled, find_coder
 
     header = stream.reader.header
     height, width = header.shape
-    coder = find_picture_coder(header)
+    coder = find_coder(header)
     codes = _code_facts(stream, coder, source, report) if coder else {}
     coded = stream.finish(())
     for message in [] if codes else coded.messages:

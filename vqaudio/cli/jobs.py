@@ -162,7 +162,7 @@ def _load_images(model: str, device: str) -> "ImageCodec":
 
 def codes_sounds(model: str) -> bool:
     """Says whether a model is one of sounds; ``ModelError`` where there is none."""
-    from vqaudio.codecs.speech import model_folder
+    from vqaudio.codecs.bundled import model_folder
     from vqaudio.models.checkpoint import read_config
     from vqaudio.models.config import SpeechModelConfig
 
@@ -230,7 +230,7 @@ class Codecs:
 
     def of(self, header: "Header") -> "Codec | ImageCodec":
         """The codec for a stream with this header; ``ModelError`` where there is none."""
-        from vqaudio.codecs.speech import find_bundled
+        from vqaudio.codecs.bundled import find_bundled
 
         if self._named is not None:
             return self._named

@@ -101,7 +101,7 @@ def demo(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Encodes and decodes the sound that comes with the package, to hear and to measure."""
-    from vqaudio.codecs.speech import PRETRAINED
+    from vqaudio.codecs.bundled import PRETRAINED
 
     report = Report(quiet=True)
     codec = load_ready(model, device, Report(quiet=False))

@@ -4,11 +4,11 @@ A picture is cut into tiles, padded right and below; each is coded by itself. A 
 a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that damage costs those alone.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ import torch
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.bitstream.header import Coder, Header, Modality
-from vqaudio.bitstream.stream import Damage, Stream, add_coder_finder
+from vqaudio.bitstream.stream import Damage
+from vqaudio.bitstream.stream import Stream as StreamInMemory
+from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.image_sampler import grid_frequency_model
-from vqaudio.codecs.speech import choose_device, find_bundled, model_folder
 from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
 from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, tile_grid, to_tiles
 from vqaudio.models import checkpoint
@@ -44,7 +45,6 @@ class ImageCodec:
     def __init__(self, model: ImageVQVAE, fingerprint: bytes) -> None:
         self.model = model.eval().requires_grad_(False)
         self.fingerprint = fingerprint
-        self._prior_coder: PriorCoder | None = None
 
     @property
     def config(self) -> ImageVQVAEConfig:
@@ -56,20 +56,20 @@ class ImageCodec:
         return Coder.PACKED if self.model.prior is None or self.config.classes else Coder.PRIOR
 
     def block_coder(self, coder: Coder) -> BlockCoder:
-        """What turns codes into bytes and back; for one thread at a time.
+        """What turns codes into bytes and back. Threads may share it: each call has state of its own.
 
         Raises:
             ConfigError: the model has no prior to code with, or one that must be told a class.
         """
-        if coder is Coder.PACKED:
-            return PackedCoder(self.config.quantizer.codebook_size)
-        if self._prior_coder is None:
-            if self.model.prior is None:
-                raise ConfigError("the model has no prior to code with: use the packed coder")
-            if self.config.classes:
-                raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
-            self._prior_coder = PriorCoder(grid_frequency_model(self.model.prior, *self.config.grid[:2]))
-        return self._prior_coder
+        return PackedCoder(self.config.quantizer.codebook_size) if coder is Coder.PACKED else self._prior_coder
+
+    @functools.cached_property
+    def _prior_coder(self) -> PriorCoder:
+        if self.model.prior is None:
+            raise ConfigError("the model has no prior to code with: use the packed coder")
+        if self.config.classes:
+            raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
+        return PriorCoder(grid_frequency_model(self.model.prior, *self.config.grid[:2]))
 
     def warm_coder(self, coder: Coder) -> None:
         """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
@@ -97,14 +97,14 @@ class ImageCodec:
         for part in _batches(len(tiles)):
             codes[part] = self._encode(tiles[part])
             progress(part.stop / len(tiles))
-        return Stream(header, codes.reshape(1, *header.grid))
+        return Stream(header, codes.reshape(1, *header.grid), block_coder=self.block_coder(header.coder))
 
     @torch.no_grad()
     def _encode(self, tiles: Picture) -> Codes:
         device = next(self.model.parameters()).device
         return self.model.encode(torch.from_numpy(tiles).to(device)).cpu().numpy().astype(np.int32)
 
-    def decode(self, stream: Stream, progress: Progress = _ignore) -> Picture:
+    def decode(self, stream: StreamInMemory, progress: Progress = _ignore) -> Picture:
         """The picture of a stream, uint8 ``[height, width, 3]``: what is expected of its codes; lost tiles are grey.
 
         Raises:
@@ -156,7 +156,7 @@ class ImageCodec:
         """
         assert len(codes) % rows == 0
         header = self._header(rows * self.config.tile, len(codes) // rows * self.config.tile, None)
-        return Stream(header, codes.reshape(1, *header.grid))
+        return Stream(header, codes.reshape(1, *header.grid), block_coder=self.block_coder(header.coder))
 
     def _header(self, height: int, width: int, coder: Coder | None) -> Header:
         coder = self.default_coder() if coder is None else coder
@@ -230,28 +230,7 @@ def load_images(model: str | Path = "images", device: str = "auto") -> ImageCode
     loaded = checkpoint.load_model(folder)
     if not isinstance(loaded, ImageVQVAE):
         raise ModelError(f"{model}: is no codec for pictures; give one of kind {ImageVQVAEConfig.kind}")
-    codec = ImageCodec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
-    _loaded.add(codec)
-    return codec
-
-
-def find_picture_coder(header: Header) -> BlockCoder | None:
-    """The coder of a picture's stream whose model nobody named: of a codec in use, or of a bundled model, or None."""
-    if header.modality is not Modality.IMAGE:
-        return None
-    if header.coder is Coder.PACKED:
-        return PackedCoder(header.codebook_size)
-    codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
-    if codec is None and (name := find_bundled(header.model_sha256)):
-        codec = load_images(name, "cpu")
-    if codec is None:
-        return None
-    codec.check(header)
-    return codec.block_coder(header.coder)
-
-
-_loaded: "WeakSet[ImageCodec]" = WeakSet()
-add_coder_finder(find_picture_coder)
+    return ImageCodec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
 
 
 @dataclass(frozen=True)

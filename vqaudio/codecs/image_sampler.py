@@ -1,5 +1,7 @@
 """From a torch PixelCNN to its kernels: exports the weights, draws grids of codes, gives the coder its frequencies."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +71,7 @@ class GridSampler:
         return self._kernel.generate(uniforms, self._rule).astype(np.int32).reshape(self._shape)
 
 
-def grid_frequency_model(network: PixelCNN, rows: int, columns: int) -> FrequencyModel:
+def grid_frequency_model(network: PixelCNN, rows: int, columns: int) -> Callable[[], FrequencyModel]:
     """``network`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`: each grid on its own.
 
     The first use on a machine compiles the kernel.
@@ -78,5 +80,7 @@ def grid_frequency_model(network: PixelCNN, rows: int, columns: int) -> Frequenc
         ModelError: the weights are no trained network's.
     """
     from vqaudio.kernels import pixelcnn_integer as pixel_fixed
+    from vqaudio.kernels.fixed_point import frozen
 
-    return pixel_fixed.FixedPixelKernel(pixel_fixed.quantise(export(network)), rows, columns)
+    weights = frozen(pixel_fixed.quantise(export(network)))
+    return partial(pixel_fixed.FixedPixelKernel, weights, rows, columns)

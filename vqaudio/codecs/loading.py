@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs.bundled import Stream, model_folder
 from vqaudio.codecs.image import ImageCodec, ImageModelFacts, image_model_facts, load_images
-from vqaudio.codecs.speech import Codec, ModelFacts, model_facts, model_folder
+from vqaudio.codecs.speech import Codec, ModelFacts, model_facts
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig

@@ -5,6 +5,7 @@ same rule from uniform numbers made outside, so that a seed means the same thing
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -227,16 +228,19 @@ class Sampler:
         return self._networks[prepared]
 
 
-def frequency_model(prior: WaveNetPrior) -> FrequencyModel:
+def frequency_model(prior: WaveNetPrior) -> Callable[[], FrequencyModel]:
     """``prior`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`. The first use compiles the kernel.
+
+    Its weights are made here, once, and never change; each model that comes of it has state of its own.
 
     Raises:
         ModelError: the prior is conditioned on speakers, or its weights are no trained network's.
     """
     from vqaudio.kernels import wavenet_integer as fixed
+    from vqaudio.kernels.fixed_point import frozen
 
     wavenet = prior.wavenet
     if wavenet.condition is not None:
         raise ModelError("the prior is conditioned on speakers, which a stream does not name; use the packed coder")
     bias = Conditioner(wavenet)(np.zeros((1, 0), np.float32))[0]
-    return fixed.FixedKernel(fixed.quantise(export(wavenet), bias))
+    return partial(fixed.FixedKernel, frozen(fixed.quantise(export(wavenet), bias)))

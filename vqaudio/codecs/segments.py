@@ -8,6 +8,7 @@ stream's length. Of a short sound there are few, each spoken alone: company pays
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,6 +96,33 @@ class Part(NamedTuple):
     generator: np.random.Generator
 
 
+class _OneBlasThread:
+    """Holds BLAS to one thread while any call needs it, and gives back what was before when the last one has ended.
+
+    The limit is the process's: calls that overlap would each take the other's for what was before.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._limits = threadpool_limits(1, "blas")
+            self._users += 1
+
+    def __exit__(self, *failure: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users and self._limits is not None:
+                self._limits.restore_original_limits()
+                self._limits = None
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Networks run in one thread of this thread's own: with one they round alike wherever they run."""
@@ -105,7 +133,7 @@ def one_thread() -> Iterator[None]:
 
 def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]:
     """``function`` of each of the ``items``, in as many threads as there are cores; each does its products alone."""
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _ONE_BLAS_THREAD, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(function, items))
 
 

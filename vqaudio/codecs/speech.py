@@ -3,21 +3,22 @@
 Which models there are, and what is known of them, is here, too. Files of any length are transcode.py's.
 """
 
-import difflib
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from vqaudio.arrays import Block
+from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
 from vqaudio.bitstream.header import Coder, Header, Modality
-from vqaudio.bitstream.stream import Stream, add_coder_finder
+from vqaudio.bitstream.stream import Stream as StreamInMemory
+from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
 from vqaudio.codecs.sampler import frequency_model
@@ -30,52 +31,7 @@ from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
 from vqaudio.models.speech_model import SpeechModel
 
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
 _LOUDEST = float(np.finfo(np.float32).max)
-
-# ------------------------------------------------------------------------------------------------------------- models
-
-
-def bundled() -> list[str]:
-    """The names of the models that ship with the package, sorted."""
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{checkpoint.CONFIG_FILE}"))
-
-
-def model_folder(model: str | Path) -> Path:
-    """The folder of a bundled model, by name, or else the folder ``model`` itself.
-
-    Raises:
-        ModelError: there is neither; the message lists the bundled names, the likeliest first.
-    """
-    names = bundled()
-    if model in names:
-        return PRETRAINED / model
-    folder = Path(model)
-    if folder.is_dir():
-        return folder
-    near = difflib.get_close_matches(str(model), names)
-    known = ", ".join([*near, *(name for name in names if name not in near)])
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ModelError(f"{model}: is no model; {hint}give a model's folder or a bundled one ({known or 'there is none'})")
-
-
-def find_bundled(model_sha256: bytes) -> str | None:
-    """The name of the bundled model with this fingerprint, if any."""
-    return next((name for name in bundled() if checkpoint.fingerprint(PRETRAINED / name) == model_sha256), None)
-
-
-def choose_device(device: str) -> torch.device:
-    """The device that "auto" (CUDA where there is one), "cpu" or "cuda" stands for.
-
-    Raises:
-        ConfigError: it is another word, or there is no CUDA device.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device = {device!r} is not valid: give auto, cpu or cuda")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use; give cpu")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
 def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
@@ -93,28 +49,11 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
     loaded = checkpoint.load_model(folder)
     if not isinstance(loaded, SpeechModel):
         raise _not_of_sounds(model)
-    codec = Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
-    _loaded.add(codec)
-    return codec
+    return Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
 
 
 def _not_of_sounds(model: str | Path) -> ModelError:
     return ModelError(f"{model}: is a model of pictures; give one of sounds")
-
-
-def find_coder(header: Header) -> BlockCoder | None:
-    """The coder of a stream whose model nobody named: one of a codec in use, or of a bundled model, or None."""
-    if header.coder is Coder.PACKED:
-        return PackedCoder(header.codebook_size)
-    codec = next((codec for codec in _loaded if codec.fingerprint == header.model_sha256), None)
-    sound = header.modality is Modality.AUDIO
-    if codec is None and sound and (name := find_bundled(header.model_sha256)):
-        codec = load(name, "cpu")
-    return codec.block_coder(header.coder) if codec else None
-
-
-_loaded: "WeakSet[Codec]" = WeakSet()
-add_coder_finder(find_coder)
 
 
 @dataclass(frozen=True)
@@ -177,7 +116,6 @@ class Codec:
     def __init__(self, model: SpeechModel, fingerprint: bytes) -> None:
         self.model = model.eval().requires_grad_(False)
         self.fingerprint = fingerprint
-        self._prior_coder: PriorCoder | None = None
 
     @property
     def config(self) -> SpeechModelConfig:
@@ -190,18 +128,19 @@ class Codec:
         return Coder.PACKED if prior is None or prior.speakers is not None else Coder.PRIOR
 
     def block_coder(self, coder: Coder) -> BlockCoder:
-        """What turns codes into bytes and back; for one thread at a time.
+        """What turns codes into bytes and back. Threads may share it: each call has state of its own.
 
         Raises:
             ConfigError: the model has no prior to code with.
+            ModelError: the prior needs to be told who speaks.
         """
-        if coder is Coder.PACKED:
-            return PackedCoder(self.config.quantizer.codebook_size)
-        if self._prior_coder is None:
-            if self.model.prior is None:
-                raise ConfigError("the model has no prior to code with: use the packed coder")
-            self._prior_coder = PriorCoder(frequency_model(self.model.prior))
-        return self._prior_coder
+        return PackedCoder(self.config.quantizer.codebook_size) if coder is Coder.PACKED else self._prior_coder
+
+    @functools.cached_property
+    def _prior_coder(self) -> PriorCoder:
+        if self.model.prior is None:
+            raise ConfigError("the model has no prior to code with: use the packed coder")
+        return PriorCoder(frequency_model(self.model.prior))
 
     def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | None = None) -> Stream:
         """Codes a sound.
@@ -217,7 +156,7 @@ class Codec:
         """
         header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz), coder)
         nothing = np.zeros((header.channels, 0), np.int32)
-        return Stream(header, np.concatenate([nothing, *blocks], axis=1))
+        return Stream(header, np.concatenate([nothing, *blocks], axis=1), block_coder=self.block_coder(header.coder))
 
     def read(self, file: BinaryIO) -> Stream:
         """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.bitstream.stream.Stream.read`.
@@ -226,9 +165,9 @@ class Codec:
             ModelError: another model made the stream.
             ContainerError: the file is no stream, or its header is refused.
         """
-        stream = Stream.read(file, None if self.model.prior is None else self.block_coder(Coder.PRIOR))
-        self.check(stream.header)
-        return stream
+        reader = StreamReader(file)
+        self.check(reader.header)
+        return Stream.read_from(reader, self.block_coder(reader.header.coder))
 
     def stream_of(self, codes: Codes, level: float = 1.0) -> Stream:
         """The stream of ``codes[channels, tokens]`` that no sound was encoded to, at the model's own rate.
@@ -237,11 +176,11 @@ class Codec:
         """
         frames = codes.shape[1] * self.model.hop_length
         header = self._header(frames, self.config.sample_rate_hz, (level,) * len(codes), None)
-        return Stream(header, codes)
+        return Stream(header, codes, block_coder=self.block_coder(header.coder))
 
     def decode(
         self,
-        stream: Stream,
+        stream: StreamInMemory,
         seed: int = 0,
         temperature: float | None = None,
         sample_rate_hz: int | None = None,

@@ -11,9 +11,10 @@ import numpy as np
 from vqaudio.bitstream.container import StreamReader, StreamWriter
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage, damage_of
+from vqaudio.codecs.bundled import find_bundled, find_coder
 from vqaudio.codecs.encoding import Sound
 from vqaudio.codecs.speakers import Voice
-from vqaudio.codecs.speech import Codec, find_bundled, find_coder
+from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.tokens import read_ranges
 from vqaudio.errors import ContainerError
 from vqaudio.io.resample import resampled_length

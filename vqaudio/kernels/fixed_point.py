@@ -18,7 +18,7 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,7 @@ MOST_STREAM_BITS, MOST_HEAD_BITS = 16, 20  # keep every shift below 31 (63)
 LARGEST_WEIGHT = 2.0**16  # float16 reaches this far
 
 Whole = npt.NDArray[np.integer[Any]]
+WeightsT = TypeVar("WeightsT", bound=tuple[Any, ...])
 
 
 @cache
@@ -194,3 +195,13 @@ def gate_biases(products: list[Product], shifts: Integers) -> npt.NDArray[np.int
     width = len(products[0].bias)
     halves = half(shifts[:, None] + (np.arange(width) >= width // 2))
     return (np.stack([product.bias for product in products]) + halves).astype(np.int32)
+
+
+def frozen(weights: WeightsT) -> WeightsT:
+    """``weights``, a (nested) named tuple of arrays, none of which can be written to any more."""
+    for value in weights:
+        if isinstance(value, tuple):
+            frozen(value)
+        elif isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return weights

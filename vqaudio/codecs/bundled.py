@@ -1,0 +1,99 @@
+"""The models that ship with the package, and the folders of others; streams whose model nobody named."""
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from vqaudio.bitstream.entropy import BlockCoder, PackedCoder, PriorCoder
+from vqaudio.bitstream.header import Coder, Header, Modality
+from vqaudio.bitstream.stream import Stream as StreamInMemory
+from vqaudio.codecs.image_sampler import grid_frequency_model
+from vqaudio.codecs.sampler import frequency_model
+from vqaudio.errors import ConfigError, ContainerError, ModelError
+from vqaudio.models import checkpoint
+from vqaudio.models.config import SpeechModelConfig
+from vqaudio.models.image_vqvae import ImageVQVAE
+from vqaudio.models.speech_model import SpeechModel
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+
+
+def bundled() -> list[str]:
+    """The names of the models that ship with the package, sorted."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{checkpoint.CONFIG_FILE}"))
+
+
+def model_folder(model: str | Path) -> Path:
+    """The folder of a bundled model, by name, or else the folder ``model`` itself.
+
+    Raises:
+        ModelError: there is neither; the message lists the bundled names, the likeliest first.
+    """
+    names = bundled()
+    if model in names:
+        return PRETRAINED / model
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(str(model), names)
+    known = ", ".join([*near, *(name for name in names if name not in near)])
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ModelError(f"{model}: is no model; {hint}give a model's folder or a bundled one ({known or 'there is none'})")
+
+
+def find_bundled(model_sha256: bytes) -> str | None:
+    """The name of the bundled model with this fingerprint, if any."""
+    return next((name for name in bundled() if checkpoint.fingerprint(PRETRAINED / name) == model_sha256), None)
+
+
+def choose_device(device: str) -> torch.device:
+    """The device that "auto" (CUDA where there is one), "cpu" or "cuda" stands for.
+
+    Raises:
+        ConfigError: it is another word, or there is no CUDA device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device = {device!r} is not valid: give auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use; give cpu")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def find_coder(header: Header) -> BlockCoder | None:
+    """What codes the blocks of a stream whose model nobody named: a bundled model's prior, or None if it has none.
+
+    Raises:
+        ContainerError: the stream is of sound and names a model of pictures, or the reverse.
+    """
+    if header.coder is Coder.PACKED:
+        return PackedCoder(header.codebook_size)
+    name = find_bundled(header.model_sha256)
+    if name is None:
+        return None
+    is_sound = isinstance(checkpoint.read_config(PRETRAINED / name), SpeechModelConfig)
+    if is_sound is not (header.modality is Modality.AUDIO):
+        raise ContainerError(f"the stream names the model {name!r}, which codes {'sounds' if is_sound else 'pictures'}")
+    return _prior_coder(PRETRAINED / name)
+
+
+@lru_cache(maxsize=4)
+def _prior_coder(folder: Path) -> PriorCoder:
+    """That of the model in ``folder``: nothing in it ever changes, so that all may share it."""
+    model = checkpoint.load_model(folder)
+    if isinstance(model, SpeechModel) and model.prior is not None:
+        return PriorCoder(frequency_model(model.prior))
+    assert isinstance(model, ImageVQVAE)
+    assert model.prior is not None
+    return PriorCoder(grid_frequency_model(model.prior, *model.config.grid[:2]))
+
+
+class Stream(StreamInMemory):
+    """A whole stream in memory, as :class:`vqaudio.bitstream.stream.Stream`; reading one finds bundled models."""
+
+    @classmethod
+    def coder_for(cls, header: Header) -> BlockCoder | None:
+        """What codes the blocks of a stream for which no coder was given: a bundled model's prior, if it is its."""
+        return find_coder(header)
