@@ -14,11 +14,19 @@ from vqaudio.io.resample import resample
 
 @dataclass(frozen=True)
 class Coded:
-    """What a codec made of a sound: the sound again, the bytes of its file, and those left without the container."""
+    """What a system made of a sound.
+
+    Attributes:
+        wave: the sound again; of any length.
+        file_bytes: of a codec's file.
+        payload_bytes: those left without the container.
+        packed_bytes: of the file as it would be without a learnt prior.
+    """
 
     wave: np.ndarray
-    file_bytes: int
-    payload_bytes: int
+    file_bytes: int | None = None
+    payload_bytes: int | None = None
+    packed_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,120 +1,109 @@
-"""This codec beside others on the same utterances and scores: quality.json, quality.md and quality.png.
+"""This codec beside others over the same utterances: quality.json, quality.md and quality.png.
 
-python recipes/benchmark/quality.py CORPUS -o FOLDER
+python recipes/benchmark/quality.py CORPUS
 
-Needs 'vqaudio[evaluate]'; other codecs are Debian's codec2, speex and opus-tools.
+Needs 'vqaudio[evaluate]'; other codecs are Debian's codec2, speex and opus-tools. What metrics find is kept by
+checksum: a second run measures only what changed. At its end the tables of README, cards and docs are written anew
+(tables.py).
 """
 
 import argparse
-import io
 import json
+import multiprocessing
 import os
-import platform
-import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from programs import PROGRAMS, Coded
+from provenance import machine, versions
+from quality_tables import as_markdown
+from rich.progress import track
+from systems import System, all_systems
 
-import vqaudio
-from vqaudio.bitstream.container import StreamReader
-from vqaudio.bitstream.header import Coder
-from vqaudio.codecs.speech import Codec
-from vqaudio.evaluation.metrics import Mean, Original, Scores, score, summary
-from vqaudio.evaluation.report import figure_of
+from vqaudio.codecs.speech import model_folder
+from vqaudio.errors import VqaudioError
+from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
+from vqaudio.evaluation.metrics import METRICS, Figures, MetricCache, Ruler, align, default_cache, difference, summary
+from vqaudio.evaluation.report import ListeningCase, listening_files, read_rivals
 from vqaudio.evaluation.report.pictures import rate_quality_png
-from vqaudio.evaluation.report.rivals import read_rivals
-from vqaudio.evaluation.speech import chosen_recordings, chosen_scores, read_original, strict
+from vqaudio.evaluation.speech import chosen_metrics, strict
 from vqaudio.io.corpora import Recording
+from vqaudio.models.sources import read_sources
 
-RATE_HZ = 16000  # of the scores
-PACKAGES = ("vqaudio", "torch", "numpy", "pystoi", "pesq", "pocketsphinx", "librosa", "Resemblyzer")
-COLUMNS = (
-    "bits_per_second",
-    "payload_bits_per_second",
-    "word_error_rate",
-    "speaker_similarity",
-    "stoi",
-    "estoi",
-    "pesq_nb",
-    "pesq_wb",
-    "mel_distance_db",
-    "pitch_error_semitones",
-)
+RATE_HZ = 16000  # of the metrics
+RESULTS = Path(__file__).parent / "results"
+COMPARED = ("distillmos", "dnsmos", "word_error_rate", "stoi", "estoi", "pesq_wb", "speaker_similarity")
 
 
-def through_model(codec: Codec, original: Original) -> dict[str, Coded]:
-    """The model's files, under its prior where it has one and packed; their sound is the same."""
-    streams = {
-        coder: codec.encode(original.wave, original.sample_rate_hz, coder)
-        for coder in sorted({codec.default_coder(), Coder.PACKED}, reverse=True)
+@dataclass(frozen=True)
+class Task:
+    """What a worker has to know."""
+
+    model: str
+    names: tuple[str, ...]
+    cache: Path
+    whisper: str
+    sounds: bool  # whether they are wanted back
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One recording: figures, and perhaps sounds, of each system."""
+
+    recording: Recording
+    seconds: float
+    figures: dict[str, Figures]
+    sounds: dict[str, Any]
+
+
+@cache
+def tools(task: Task) -> tuple[list[System], Ruler]:
+    """Of this process: the systems that are there, and the ruler."""
+    systems = [system for system in all_systems(task.model) if system.absent is None]
+    return systems, Ruler(task.names, MetricCache(task.cache), task.whisper)
+
+
+def measure(task: Task, recording: Recording) -> Measured:
+    """Every system through every metric."""
+    systems, ruler = tools(task)
+    original = read_original(recording, RATE_HZ)
+    seconds = len(original.wave) / RATE_HZ
+    figures, sounds = {}, {}
+    for system in systems:
+        coded = system.through(original.wave, RATE_HZ)
+        figures[system.name] = rates(coded, seconds) | ruler.measure(original, coded.wave)
+        if task.sounds:
+            sounds[system.name] = align(original.wave, coded.wave, RATE_HZ)
+    return Measured(recording, seconds, figures, sounds)
+
+
+def rates(coded: Coded, seconds: float) -> Figures:
+    """Bits a second of the sound, where it was coded."""
+    counts = {
+        "bits_per_second": coded.file_bytes,
+        "payload_bits_per_second": coded.payload_bytes,
+        "packed_bits_per_second": coded.packed_bytes,
     }
-    wave = codec.decode(streams[Coder.PACKED])[0]
-    found = {}
-    for coder, stream in streams.items():
-        file = io.BytesIO()
-        stream.write(file, codec.block_coder(coder))
-        file.seek(0)
-        payload = sum(len(block.payload or b"") for block in StreamReader(file))
-        found[coder.name.lower()] = Coded(wave, len(file.getvalue()), payload)
-    return found
+    return {name: 8 * count / seconds for name, count in counts.items() if count is not None}
 
 
-def figures_of(coded: Coded, scores: Scores, seconds: float) -> Scores:
-    """Rates and scores of one utterance."""
-    rates = {"bits_per_second": coded.file_bytes, "payload_bits_per_second": coded.payload_bytes}
-    return {name: 8 * count / seconds for name, count in rates.items()} | scores
-
-
-def go_through(codec: Codec, model: str, original: Original, names: tuple[str, ...]) -> Iterator[tuple[str, Scores]]:
-    """Each codec's name and figures on one utterance."""
-    seconds, scores = len(original.wave) / original.sample_rate_hz, None
-    for coder, coded in through_model(codec, original).items():
-        scores = scores or score(original, coded.wave, names)
-        yield f"{model}, {coder}", figures_of(coded, scores, seconds)
-    for program in PROGRAMS:
-        if program.absent() is None:
-            coded = program(original.wave, original.sample_rate_hz)
-            yield program.name, figures_of(coded, score(original, coded.wave, names), seconds)
-
-
-def measure(model: str, corpus: Path, limit: int, wanted: tuple[str, ...] | None) -> Iterator[dict[str, Any]]:
-    """All codecs over the corpus, ``limit`` files of each group where it is not 0: the result so far after each file.
-
-    The groups take turns, so that a run that is cut off has some of each.
-    """
-    codec = vqaudio.load(model, "cpu")
-    names, not_measured = chosen_scores(wanted)
-    absent = {program.name: line for program in PROGRAMS if (line := program.absent())}
-    for line in (*not_measured, *(f"{name} is left out: {line}" for name, line in absent.items())):
-        print(line, file=sys.stderr)
-    found: dict[str, dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
-    recordings, seconds = in_turn(chosen_recordings(corpus, limit)), 0.0
-    for number, recording in enumerate(recordings, start=1):
-        original = read_original(recording, RATE_HZ)
-        seconds += len(original.wave) / RATE_HZ
-        for name, figures in go_through(codec, Path(model).name, original, names):
-            found[name][recording.group].append(figures)
-            found[name]["all"].append(figures)
-        print(f"{number} of {len(recordings)}: {recording.path.name}", file=sys.stderr, flush=True)
-        yield {
-            "machine": machine(),
-            "versions": versions(),
-            "corpus": corpus_facts(recordings[:number], seconds),
-            "absent": absent,
-            "not_measured": list(not_measured),
-            "codecs": {name: codec_document(name, groups) for name, groups in found.items()},
-        }
+def measure_all(task: Task, recordings: list[Recording], workers: int) -> Iterator[Measured]:
+    """In the order in which they are done."""
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")  # a worker has a core
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(measure, task, recording) for recording in recordings]
+        for future in track(as_completed(futures), "measuring", len(futures), transient=True):
+            yield future.result()
 
 
 def in_turn(recordings: list[Recording]) -> list[Recording]:
-    """One of each group, then the next of each."""
+    """One of each group, then the next of each, so that a run that is cut off has some of each."""
     seen: Counter[str] = Counter()
     turns = []
     for recording in recordings:
@@ -123,73 +112,69 @@ def in_turn(recordings: list[Recording]) -> list[Recording]:
     return [recording for _, recording in sorted(zip(turns, recordings, strict=True), key=lambda pair: pair[0])]
 
 
-def codec_document(name: str, groups: dict[str, list[Scores]]) -> dict[str, Any]:
+# ------------------------------------------------------------------------------------------------------------ results
+
+
+def document(found: list[Measured], systems: list[System], not_measured: Iterable[str]) -> dict[str, Any]:
+    """Everything for quality.json."""
+    found = sorted(found, key=lambda one: one.recording.path)
+    present = [system for system in systems if system.absent is None]
+    ours = [system.name for system in present if system.role == "ours"]
     return {
-        "ours": name not in {program.name for program in PROGRAMS},
-        "figures": document(groups["all"]),
-        "groups": {group: document(of) for group, of in groups.items() if group != "all"},
+        "machine": machine(),
+        "versions": versions(
+            (
+                "vqaudio",
+                "torch",
+                "numpy",
+                *sorted({name for metric in METRICS.values() for name in metric.distributions}),
+            ),
+            sorted({program.package for program in PROGRAMS}),
+        ),
+        "corpus": corpus_facts(found),
+        "absent": {system.name: system.absent for system in systems if system.absent},
+        "not_measured": list(not_measured),
+        "codecs": {system.name: codec_document(system, found) for system in present},
+        "differences": {f"{ours[0]} against {other}": differences(found, ours[0], other) for other in ours[1:]},
     }
 
 
-def document(utterances: list[Scores]) -> dict[str, Any]:
+def codec_document(system: System, found: list[Measured]) -> dict[str, Any]:
+    groups: dict[str, list[Figures]] = defaultdict(list)
+    for one in found:
+        groups[one.recording.group].append(figures_of(system, one))
+    every = [figures_of(system, one) for one in found]
+    return {
+        "ours": system.role == "ours",
+        "role": system.role,
+        "figures": means(every),
+        "groups": {group: means(of) for group, of in sorted(groups.items())},
+    }
+
+
+def figures_of(system: System, one: Measured) -> Figures:
+    """Without those of the original, which has a row of its own."""
+    return {name: value for name, value in one.figures[system.name].items() if not name.endswith("_original")}
+
+
+def means(utterances: list[Figures]) -> dict[str, Any]:
     return {name: strict(asdict(mean)) for name, mean in summary(utterances).items()}
 
 
-def corpus_facts(recordings: list[Recording], seconds: float) -> dict[str, Any]:
-    groups = Counter(recording.group for recording in recordings)
-    transcripts = sum(bool(recording.transcript) for recording in recordings)
-    return {"utterances": len(recordings), "seconds": round(seconds, 1), "with_transcript": transcripts, **groups}
+def differences(found: list[Measured], one: str, other: str) -> dict[str, Any]:
+    """How much more ``one`` has than ``other``, utterance by utterance."""
+    columns = [[measured.figures[name] for measured in found] for name in (one, other)]
+    return {name: strict(asdict(difference(*columns, name))) for name in COMPARED}
 
 
-def machine() -> str:
-    """The processor, as /proc tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def versions() -> dict[str, str]:
-    """Of Python, of the packages that score, and of the other codecs' Debian packages."""
-    found = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    for package in sorted({program.package for program in PROGRAMS}):
-        with suppress(OSError, subprocess.CalledProcessError):
-            asked = ["dpkg-query", "-W", "-f", "${Version}", package]
-            found[package] = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    return found
-
-
-# ------------------------------------------------------------------------------------------------------------- tables
-
-
-def as_markdown(result: dict[str, Any]) -> str:
-    """A table over all utterances, and one for each group."""
-    corpus, codecs = result["corpus"], result["codecs"]
-    words = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
-    lines = ["# Quality beside other codecs", "", f"- machine: {result['machine']}", f"- versions: {words}"]
-    lines += [f"- utterances: {', '.join(f'{key} {value}' for key, value in corpus.items())}"]
-    lines += [f"- left out: {name} ({line})" for name, line in result["absent"].items()]
-    lines += [f"- {line}" for line in result["not_measured"]]
-    original = next(iter(codecs.values()))["figures"].get("word_error_rate_original")
-    if original and original["count"]:
-        lines += [f"- word error rate of the originals: {figure_of('word_error_rate').format_mean(Mean(**original))}"]
-    lines += ["", "In brackets: bootstrap 95 % intervals. Rates are of whole files; these are short, so headers weigh."]
-    lines += table("all", {name: codec["figures"] for name, codec in codecs.items()})
-    for group in next(iter(codecs.values()))["groups"]:
-        lines += table(group, {name: codec["groups"][group] for name, codec in codecs.items()})
-    return "\n".join(lines) + "\n"
-
-
-def table(title: str, codecs: dict[str, dict[str, Any]]) -> list[str]:
-    shown = [name for name in COLUMNS if any(name in figures for figures in codecs.values())]
-    lines = ["", f"## {title}", "", f"| codec | {' | '.join(figure_of(name).label for name in shown)} |"]
-    lines += ["| --- |" + " --- |" * len(shown)]
-    for codec, figures in codecs.items():
-        cells = [figure_of(name).format_mean(Mean(**figures[name])) if name in figures else "–" for name in shown]
-        lines.append(f"| {codec} | {' | '.join(cells)} |")
-    return lines
+def corpus_facts(found: list[Measured]) -> dict[str, Any]:
+    groups = Counter(one.recording.group for one in found)
+    return {
+        "utterances": len(found),
+        "seconds": round(sum(one.seconds for one in found), 1),
+        "with_transcript": sum(bool(one.recording.transcript) for one in found),
+        "groups": dict(sorted(groups.items())),
+    }
 
 
 def write(result: dict[str, Any], folder: Path) -> None:
@@ -199,28 +184,60 @@ def write(result: dict[str, Any], folder: Path) -> None:
     rate_quality_png(read_rivals(folder / "quality.json"), folder / "quality.png")
 
 
+def write_listening(found: list[Measured], folder: Path) -> None:
+    """Pages for blind listening to every system."""
+    cases = [ListeningCase(one.recording.path.name, RATE_HZ, one.sounds) for one in found]
+    for name, data in listening_files("the codecs of the benchmark", cases):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
 def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The arguments that say what is measured."""
     parser.add_argument("corpus", type=Path, help="a folder with manifest.tsv, or any of sound files")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS, help="a folder, by default the recipe's results")
     parser.add_argument("--model", default="speech")
     parser.add_argument("--limit", type=int, default=0, help="files of each group; 0 takes all")
-    parser.add_argument("--scores", help="only these, with commas between")
+    parser.add_argument("--metrics", help="only these, with commas between")
+    parser.add_argument("--whisper", default="", help="another recogniser: a model of Whisper for CTranslate2")
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes, by default a core each"
+    )
+    parser.add_argument("--listen", type=Path, help="a folder for pages of blind listening to all of it (use --limit)")
     return parser.parse_args()
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """Measures, writes as it goes, and prints the tables at the end."""
+    """Measures and writes; with the recipe's own results, also the tables in the docs."""
+    recordings, failed = readable_recordings(chosen_recordings(arguments.corpus, arguments.limit))
+    check_unseen(recordings, read_sources(model_folder(arguments.model)))
+    wanted = tuple(arguments.metrics.split(",")) if arguments.metrics else None
+    names, not_measured = chosen_metrics(wanted)
+    systems = all_systems(arguments.model)
+    absent = [f"{system.name} is left out: {system.absent}" for system in systems if system.absent]
+    for line in (*failed, *not_measured, *absent):
+        print(line, file=sys.stderr)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    wanted = tuple(arguments.scores.split(",")) if arguments.scores else None
-    for result in measure(arguments.model, arguments.corpus, arguments.limit, wanted):
-        write(result, arguments.output)
+    task = Task(arguments.model, names, default_cache(), arguments.whisper, arguments.listen is not None)
+    found = list(measure_all(task, in_turn(recordings), max(1, arguments.workers)))
+    write(document(found, systems, not_measured), arguments.output)
+    if arguments.listen:
+        write_listening(found, arguments.listen)
+    if arguments.output.resolve() == RESULTS:
+        from tables import write_all
+
+        write_all()
     print((arguments.output / "quality.md").read_text())
 
 
 def main() -> None:
-    arguments = arguments_of(argparse.ArgumentParser(description=__doc__))
-    benchmark(arguments)
+    try:
+        benchmark(arguments_of(argparse.ArgumentParser(description=__doc__)))
+    except VqaudioError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whether anybody could tell segments side by side from strictly sequential decoding: seams.json and seams.md.
 
-python recipes/benchmark/seams.py CORPUS -o FOLDER [--limit 4] [--scores stoi,speaker,wer]
+python recipes/benchmark/seams.py CORPUS -o FOLDER [--limit 4] [--metrics stoi,speaker,wer]
 
 Each utterance is decoded side by side, and twice sequentially with two seeds. Scores: the difference from one
 sequential decoding to side by side, beside that to the other sequential one, which is what another seed makes. Clicks:
@@ -18,9 +18,10 @@ import numpy as np
 import vqaudio
 from vqaudio.codecs.segments import OVERLAP, cut, layout
 from vqaudio.codecs.speech import Codec
-from vqaudio.evaluation.metrics import score
+from vqaudio.evaluation.corpus import chosen_recordings, read_original
+from vqaudio.evaluation.metrics import Ruler
 from vqaudio.evaluation.metrics.statistics import bootstrap_mean
-from vqaudio.evaluation.speech import chosen_recordings, chosen_scores, read_original, strict
+from vqaudio.evaluation.speech import chosen_metrics, strict
 
 FIGURES = ("stoi", "estoi", "pesq_nb", "speaker_similarity", "word_error_rate", "mel_distance_db")
 SURROUNDINGS = 400  # samples on either side
@@ -59,7 +60,7 @@ def planted(wave: np.ndarray, places: list[int]) -> np.ndarray:
 
 def measure(model: str, corpus: Path, limit: int = 4, names: tuple[str, ...] | None = None) -> dict[str, Any]:
     """Everything, as a document for JSON."""
-    codec, (known, _) = vqaudio.load(model, "cpu"), chosen_scores(names)
+    codec, ruler = vqaudio.load(model, "cpu"), Ruler(chosen_metrics(names)[0])
     rate_hz = codec.config.sample_rate_hz
     differences: dict[str, dict[str, list[float]]] = {"side by side": {}, "another seed": {}}
     clicks: dict[str, list[float]] = {name: [] for name in ("side by side", "sequential", "another seed", "planted")}
@@ -72,15 +73,15 @@ def measure(model: str, corpus: Path, limit: int = 4, names: tuple[str, ...] | N
             "sequential": codec.decode(stream, exact=True)[0],
             "another seed": codec.decode(stream, seed=1, exact=True)[0],
         }
-        scores = {name: score(original, wave, known) for name, wave in waves.items()}
+        figures = {name: ruler.measure(original, wave) for name, wave in waves.items()}
         places = [place for place in seams(codec, stream.header.tokens) if place + OVERLAP < len(original.wave)]
         waves["planted"] = planted(waves["sequential"], places)
         for name, found in clicks.items():
             found += [prominence(waves[name], place, place + OVERLAP) for place in places]
         for name, found in differences.items():
             for figure in FIGURES:
-                if figure in scores[name]:
-                    found.setdefault(figure, []).append(scores[name][figure] - scores["sequential"][figure])
+                if figure in figures[name]:
+                    found.setdefault(figure, []).append(figures[name][figure] - figures["sequential"][figure])
         utterances += 1
     means = {n: {f: bootstrap_mean(np.array(v)) for f, v in rows.items()} for n, rows in differences.items()}
     ranks = {name: ranked_above(found, clicks["sequential"]) for name, found in clicks.items() if name != "sequential"}
@@ -113,9 +114,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder")
     parser.add_argument("--model", default="speech")
     parser.add_argument("--limit", type=int, default=4, help="files of each group; 0 takes all")
-    parser.add_argument("--scores", help="only these, with commas between")
+    parser.add_argument("--metrics", help="only these, with commas between")
     arguments = parser.parse_args()
-    names = tuple(arguments.scores.split(",")) if arguments.scores else None
+    names = tuple(arguments.metrics.split(",")) if arguments.metrics else None
     result = measure(arguments.model, arguments.corpus, arguments.limit, names)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "seams.json").write_text(json.dumps(strict(result), indent=1) + "\n")

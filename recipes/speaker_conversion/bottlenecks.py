@@ -18,8 +18,8 @@ from torchaudio.functional import melscale_fbanks
 from torchaudio.transforms import GriffinLim
 
 from vqaudio.dsp.loudness import measure_level
-from vqaudio.evaluation.metrics import align, estoi, recognise, similarity, stoi, voice_embedding, word_errors
-from vqaudio.evaluation.speech import read_original
+from vqaudio.evaluation.corpus import read_original
+from vqaudio.evaluation.metrics import align, estoi, recognise, similarity, speaker_embedding, stoi, word_errors
 from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.models import checkpoint
 from vqaudio.models.speech_vqvae import AudioVQVAE
@@ -68,12 +68,12 @@ def judge(folder: Path, held_out: list[Recording], known: dict[str, list[Recordi
         again = align(wave, speaker(codes, recording.speaker), RATE)
         found["STOI"].append(stoi(wave, again, RATE))
         found["ESTOI"].append(estoi(wave, again, RATE))
-        found["own voice"].append(similarity(voice_embedding(again, RATE), centres[recording.speaker]))
+        found["own voice"].append(similarity(speaker_embedding(again, RATE), centres[recording.speaker]))
         for gender in "FM":
             others = [name for name, own in known.items() if name != recording.speaker and own[0].gender == gender]
             target = rng.choice(sorted(others))
             converted = speaker(codes, target)
-            embedding = voice_embedding(converted, RATE)
+            embedding = speaker_embedding(converted, RATE)
             to_target, to_source = (similarity(embedding, centres[name]) for name in (target, recording.speaker))
             found["to the target"].append(to_target)
             found["to the source"].append(to_source)
@@ -86,7 +86,7 @@ def judge(folder: Path, held_out: list[Recording], known: dict[str, list[Recordi
 
 def centre(recordings: list[Recording]) -> np.ndarray:
     """The mean embedding of some recordings."""
-    mean = np.mean([voice_embedding(normalised(recording), RATE) for recording in recordings[:5]], axis=0)
+    mean = np.mean([speaker_embedding(normalised(recording), RATE) for recording in recordings[:5]], axis=0)
     return mean / np.linalg.norm(mean)
 
 

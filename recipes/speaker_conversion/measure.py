@@ -22,6 +22,7 @@ from matplotlib import pyplot
 
 import vqaudio
 from vqaudio.codecs.speech import Codec
+from vqaudio.evaluation.corpus import chosen_recordings, read_original
 from vqaudio.evaluation.metrics import (
     Mean,
     Original,
@@ -31,10 +32,10 @@ from vqaudio.evaluation.metrics import (
     pitch_hz,
     recognise,
     similarity,
-    voice_embedding,
+    speaker_embedding,
     word_errors,
 )
-from vqaudio.evaluation.speech import chosen_recordings, own_voice, read_original, strict
+from vqaudio.evaluation.speech import own_voice, strict
 from vqaudio.io.corpora import Recording, find_recordings
 
 CENTRE_OF = 5  # recordings of a target whose voices are averaged
@@ -70,7 +71,7 @@ class Spoken:
 def real_voice(recordings: Iterable[Recording], rate_hz: int) -> tuple[np.ndarray, float]:
     """The mean embedding and the median pitch of some recordings of one person."""
     waves = [read_original(recording, rate_hz).wave for recording in recordings]
-    centre = np.mean([voice_embedding(wave, rate_hz) for wave in waves], axis=0)
+    centre = np.mean([speaker_embedding(wave, rate_hz) for wave in waves], axis=0)
     return centre / np.linalg.norm(centre), median_pitch_hz(pitch_hz(np.concatenate(waves), rate_hz))
 
 
@@ -104,17 +105,17 @@ def spoken_by_all(codec: Codec, recording: Recording, name: str, targets: list[T
     stream = codec.encode(original.wave, rate_hz)
     own = own_voice(codec, recording, original)
     pitch = median_pitch_hz(original.pitch)
-    itself = Target("", recording.gender, own, original.voice, pitch)
+    itself = Target("", recording.gender, own, original.speaker, pitch)
     for target in [itself, *(t for t in targets if t.name.split()[0] != recording.speaker)]:
         wave = codec.decode(stream, speaker=target.voice)[0]
-        embedding = voice_embedding(wave, rate_hz)
+        embedding = speaker_embedding(wave, rate_hz)
         found = word_errors(recording.transcript, recognise(wave, rate_hz))
         yield Spoken(
             name,
             target.name,
             bool(recording.gender and target.gender) and recording.gender != target.gender,
             similarity(embedding, target.embedding),
-            similarity(embedding, original.voice),
+            similarity(embedding, original.speaker),
             found.errors,
             found.words,
             median_pitch_hz(pitch_hz(wave, rate_hz)) / target.pitch_hz,
@@ -201,7 +202,7 @@ def measure(
     for recording in chosen:
         name = Path(os.path.relpath(recording.path, data)).as_posix()
         original: Original = read_original(recording, codec.config.sample_rate_hz)
-        originals.append(original.word_errors)
+        originals.append(word_errors(recording.transcript, recognise(original.wave, original.sample_rate_hz)))
         for one in spoken_by_all(codec, recording, name, [*named, *learnt]):
             spoken[kinds.get(one.target, "reconstruction")].append(one)
             print(one, flush=True)

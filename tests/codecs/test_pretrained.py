@@ -18,7 +18,7 @@ from vqaudio.codecs.speech import Codec, load
 from vqaudio.codecs.vocoder import decoder_inputs
 from vqaudio.dsp.mulaw import SILENCE_LEVEL
 from vqaudio.evaluation.image import likelihood as image_likelihood
-from vqaudio.evaluation.metrics import similarity, voice_embedding
+from vqaudio.evaluation.metrics import similarity, speaker_embedding
 from vqaudio.evaluation.speech import likelihood
 from vqaudio.kernels import wavenet as cpu
 from vqaudio.kernels.int16_weights import BOUND
@@ -134,7 +134,7 @@ def test_the_codes_carry_words_without_a_voice(voices: Codec, clip: np.ndarray) 
 def test_speakers_sound_apart(voices: Codec, clip: np.ndarray) -> None:
     stream = voices.encode(clip[: 4 * RATE], RATE)
     man, again, woman = (
-        voice_embedding(voices.decode(stream, seed, speaker=name)[0], RATE)
+        speaker_embedding(voices.decode(stream, seed, speaker=name)[0], RATE)
         for seed, name in ((0, "460"), (1, "460"), (0, "1970"))
     )
     assert similarity(man, again) > similarity(man, woman) + 0.1

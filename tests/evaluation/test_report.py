@@ -1,5 +1,6 @@
 """The page of an evaluation: whole, safe from what files are called, and heard in a real browser."""
 
+import io
 import json
 import math
 import re
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from browser import chromium
+from matplotlib import image
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -20,7 +23,9 @@ from vqaudio.codecs.bundled import PRETRAINED
 from vqaudio.codecs.speech import Codec
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.evaluation.metrics import Mean
+from vqaudio.evaluation.phones import PhoneMap
 from vqaudio.evaluation.report import Gallery, Rival, figure_of, read_rivals, render
+from vqaudio.evaluation.report.pictures import phone_png, pitch_svg
 from vqaudio.evaluation.speech import Plan, evaluate
 
 RATE = 16000
@@ -45,7 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(talking_codec: Codec, corpus: Path) -> str:
     gallery = Gallery(2)
-    result = evaluate(talking_codec, corpus, Plan(scores=("stoi", "mel")), watch=gallery.watch)
+    result = evaluate(talking_codec, corpus, Plan(metrics=("stoi", "mel")), watch=gallery.watch)
     return render(f"model {HOSTILE}", result, gallery, RIVALS)
 
 
@@ -67,7 +72,7 @@ def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
     assert len(sources) == 3 * (2 + 2 + 1)
     assert all(source and source.startswith("data:") for source in sources)
     links = [attributes["href"] for tag, attributes in elements if tag in ("a", "link")]
-    assert links == ["data:,", "#listen"]
+    assert links == ["data:,", "#listen", "abx.html", "mushra.html"]  # beside it
     assert "default-src 'none'" in page
 
 
@@ -85,11 +90,11 @@ def test_the_page_shows_what_was_measured(page: str, corpus: Path) -> None:
     for word in ("STOI", "log-mel distance, dB", "3 utterances", "of 100 codes used", "tokens, a colour a code"):
         assert word in text
     assert page.count("<article") == 3  # two of one group, one of the other
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 1 + 6  # codecs, and a contour of each sound
 
 
 def test_without_other_codecs_there_is_no_plot(talking_codec: Codec, corpus: Path) -> None:
-    result = evaluate(talking_codec, corpus, Plan(scores=(), limit=1))
+    result = evaluate(talking_codec, corpus, Plan(metrics=(), limit=1))
     assert "<svg" not in render("m", result, Gallery(0))
 
 
@@ -128,29 +133,51 @@ def test_figures_are_printed_with_their_digits() -> None:
     assert figure_of("new_figure").label == "new figure"
 
 
+def test_a_contour_is_drawn_where_there_is_a_voice() -> None:
+    track = np.array([math.nan, 60, 500, math.nan, 173.2, 60])
+    assert '<path d="M1 100.0 L2 0.0 M4 50.0 L5 100.0"/>' in pitch_svg(track)
+    assert '<path d=""/>' in pitch_svg(np.full(3, math.nan))
+
+
+def test_phones_are_shown_beside_chance(talking_codec: Codec, corpus: Path) -> None:
+    counts = np.zeros((40, 100), np.int64)
+    counts[[0, 3, 5], [7, 9, 9]] = 4, 3, 1
+    found = PhoneMap(0.5, 0.25, 0.375, 0.125, 20, 3, 800, counts)
+    result = evaluate(talking_codec, corpus, Plan(metrics=(), limit=1))
+    page = render("m", result, Gallery(0), (), found)
+    for words in ("50.0 % of 800 frames", "without silence 25.0 %", "MFCC: 37.5 %", "12.5 %", "3 more could not"):
+        assert words in page
+    picture = image.imread(io.BytesIO(phone_png(counts)))
+    assert picture.shape[:2] == (40, 2)  # two codes occur
+    assert picture[0, 0, 1] > picture[3, 1, 1] > picture[5, 1, 1] > picture[0, 1, 1]  # the greener, the more
+
+
 def test_without_the_template_engine_the_report_is_refused(
     talking_codec: Codec, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = evaluate(talking_codec, corpus, Plan(scores=(), limit=1))
+    result = evaluate(talking_codec, corpus, Plan(metrics=(), limit=1))
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(ConfigError, match="jinja2 is not installed"):
         render("m", result, Gallery(0))
 
 
 def test_the_verb_writes_a_page(talking_model: Path, corpus: Path, tmp_path: Path) -> None:
-    command = ["evaluate", str(talking_model), "--data", str(corpus), "--scores", "stoi", "--listen", "1"]
+    command = ["evaluate", str(talking_model), "--data", str(corpus), "--metrics", "stoi", "--listen", "1"]
     command += ["--report", str(tmp_path / "page"), "--json", str(tmp_path / "all.json"), "--limit", "1"]
     assert cli.main(command) == 0
     assert (tmp_path / "page" / "index.html").read_text(encoding="utf-8").count("<article") == 2
+    names = {path.name for path in (tmp_path / "page").iterdir()}
+    assert names == {"index.html", "abx.html", "mushra.html", "sounds"}
+    assert len(list((tmp_path / "page" / "sounds").iterdir())) == 2 * 3  # original, decoded, anchor
     assert cli.main(command) == 1  # both exist
     assert cli.main([*command, "--force"]) == 0
 
 
 def test_a_model_with_speakers_is_heard_in_other_voices(voiced_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "bob").mkdir()
+    (tmp_path / "corpus" / "bob").mkdir(parents=True)
     wave, _ = soundfile.read(PRETRAINED / "demo.flac", dtype="float32")
-    soundfile.write(tmp_path / "bob" / "1.wav", wave[RATE : 2 * RATE], RATE)
-    command = ["evaluate", str(voiced_model), "--data", str(tmp_path), "--scores", "mel", "--force"]
+    soundfile.write(tmp_path / "corpus" / "bob" / "1.wav", wave[RATE : 2 * RATE], RATE)
+    command = ["evaluate", str(voiced_model), "--data", str(tmp_path / "corpus"), "--metrics", "mel", "--force"]
     for speakers, names in (((), ("ann", "anna")), (("bob",), ("bob",))):
         words = [word for speaker in speakers for word in ("--speaker", speaker)]
         assert cli.main([*command, "--report", str(tmp_path / "page"), *words]) == 0

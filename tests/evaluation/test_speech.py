@@ -14,8 +14,8 @@ from vqaudio.codecs.sampler import Conditioner, export
 from vqaudio.codecs.speech import Codec
 from vqaudio.dsp import loudness, mulaw
 from vqaudio.errors import ConfigError, DataError
-from vqaudio.evaluation.metrics import SCORES, packages
-from vqaudio.evaluation.speech import Plan, Utterance, chosen_scores, evaluate, likelihood, strict
+from vqaudio.evaluation.metrics import METRICS, packages
+from vqaudio.evaluation.speech import Plan, Utterance, chosen_metrics, evaluate, likelihood, strict
 from vqaudio.kernels import wavenet_reference as reference
 
 RATE, HOP = 16000, 64
@@ -66,7 +66,7 @@ def test_a_corpus_is_gone_through_group_by_group(talking_codec: Codec, tmp_path:
     rate = result.groups["b"]["packed_bits_per_second"].value
     assert rate == pytest.approx(8 * (70 + 12 + -(-101 * 7 // 8)) * RATE / 6402)
     assert 0 < result.codes_used <= 100
-    assert len(evaluate(talking_codec, tmp_path, Plan(limit=1, scores=())).utterances) == 2
+    assert len(evaluate(talking_codec, tmp_path, Plan(limit=1, metrics=())).utterances) == 2
 
 
 def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
@@ -76,11 +76,11 @@ def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
     soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
     (tmp_path / "c.wav").write_bytes(b"no sound")
     seen: list[Utterance] = []
-    result = evaluate(talking_codec, tmp_path, Plan(scores=("mel",)), watch=seen.append)
+    result = evaluate(talking_codec, tmp_path, Plan(metrics=("mel",)), watch=seen.append)
     assert [utterance.name for utterance in seen] == ["b.wav"]
     assert result.not_measured == ()
     assert seen[0].decoded.shape == seen[0].original.wave.shape == (6400,)
-    assert result.utterances["b.wav"].scores == seen[0].scores
+    assert result.utterances["b.wav"].figures == seen[0].figures
     assert [line.split(": ")[0] for line in result.failed] == [str(tmp_path / name) for name in ("a.wav", "c.wav")]
 
 
@@ -89,7 +89,7 @@ def test_a_model_with_speakers_speaks_as_the_recording_does(voiced_codec: Codec,
         (tmp_path / name).parent.mkdir(exist_ok=True)
         soundfile.write(tmp_path / name, noise(1000 if "short" in name else RATE), RATE)
     seen: list[Utterance] = []
-    result = evaluate(voiced_codec, tmp_path, Plan(scores=()), watch=seen.append)
+    result = evaluate(voiced_codec, tmp_path, Plan(metrics=()), watch=seen.append)
     bob = voiced_codec.decode(seen[0].stream, speaker="bob")[0]
     assert np.array_equal(seen[0].decoded, bob)
     assert not np.array_equal(seen[1].decoded, bob)  # the same sound in a voice found for it
@@ -97,14 +97,14 @@ def test_a_model_with_speakers_speaks_as_the_recording_does(voiced_codec: Codec,
     assert result.groups["all"]["bits_per_sample"].count == 2
 
 
-def test_scores_are_chosen_by_name_or_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chosen_scores(("mel",)) == (("mel",), ())
-    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "librosa" else name)
-    names, missing = chosen_scores(None)
-    assert set(names) == set(SCORES) - {"pitch"}
-    assert missing == ("pitch is not available: librosa is not installed; pip install 'vqaudio[evaluate]'",)
-    with pytest.raises(ConfigError, match="librosa is not installed"):
-        chosen_scores(("stoi", "pitch"))
+def test_metrics_are_chosen_by_name_or_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen_metrics(("mel",)) == (("mel",), ())
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "pesq" else name)
+    names, missing = chosen_metrics(None)
+    assert set(names) == set(METRICS) - {"pesq"}
+    assert missing == ("pesq is not available: pesq is not installed; pip install 'vqaudio[evaluate]'",)
+    with pytest.raises(ConfigError, match="pesq is not installed"):
+        chosen_metrics(("stoi", "pesq"))
 
 
 def test_a_document_is_strict_json() -> None:

@@ -17,6 +17,7 @@ from vqaudio.errors import VqaudioError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from vqaudio.evaluation.phones import PhoneMap
     from vqaudio.evaluation.speech import Evaluation
     from vqaudio.models.config import PhaseConfig
     from vqaudio.training.state import RunState
@@ -71,6 +72,14 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         lines.append(" ".join([f"{label:<{width}}", *(f"{cell:>20}" for cell in cells)]))
     share = f"the largest share {100 * result.largest_code_share:.1f} %, {result.code_entropy_bits:.2f} bits of entropy"
     return [*lines, f"{result.codes_used} of {result.codebook_size} codes used, {share}"]
+
+
+def phone_line(phones: "PhoneMap") -> str:
+    """How well codes name phones."""
+    shares = ("accuracy", "speech_accuracy", "mfcc_accuracy", "chance")
+    right, speech, clusters, chance = (f"{100 * getattr(phones, name):.1f} %" for name in shares)
+    beside = f"k-means of MFCC {clusters}, the commonest phone alone {chance}"
+    return f"phones named by the codes: {right} ({speech} without silence; {beside}), {phones.utterances} utterances"
 
 
 @dataclass

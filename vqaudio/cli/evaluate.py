@@ -1,20 +1,22 @@
 """The work of ``vqaudio evaluate`` on a model of sound."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqaudio.cli.console import Report, evaluation_lines
+from vqaudio.cli.console import Report, evaluation_lines, phone_line
 from vqaudio.cli.conversion import Voices
 from vqaudio.cli.jobs import load_ready
+from vqaudio.errors import DataError
 
 if TYPE_CHECKING:
     from vqaudio.codecs.speech import Codec
-    from vqaudio.evaluation.speech import Plan, Utterance, Wave
+    from vqaudio.evaluation.phones import PhoneMap, PhoneWatch
+    from vqaudio.evaluation.speech import Evaluation, Plan, Utterance, Wave
 
 PAGE = "index.html"
 
@@ -25,11 +27,12 @@ class Wanted:
 
     Attributes:
         json: a file for all figures.
-        page: a folder for a page to listen to.
+        page: a folder for a page to listen to, and two for blind listening.
         listen: how many utterances of each group the page plays.
         speakers: names or sound files; the page has each utterance in these voices, too. Without any it takes the first
             two speakers of a model that has some.
         compare: a benchmark, whose codecs the page shows beside the model.
+        phones: what the codes stand for, as well.
         force: to overwrite files.
     """
 
@@ -38,7 +41,22 @@ class Wanted:
     listen: int = 0
     speakers: tuple[str, ...] = ()
     compare: Path | None = None
+    phones: bool = False
     force: bool = False
+
+
+def evaluation_plan(
+    model: str, metrics: str | None, limit: int, seed: int, temperature: float | None, whisper: str
+) -> "Plan":
+    """What the options ask for; ``metrics`` are names with commas between."""
+    from vqaudio.codecs.speech import model_folder
+    from vqaudio.evaluation.metrics import default_cache
+    from vqaudio.evaluation.speech import Plan
+    from vqaudio.models.sources import read_sources
+
+    names = tuple(name.strip() for name in metrics.split(",")) if metrics is not None else None
+    learnt_from = read_sources(model_folder(model))
+    return Plan(names, limit, seed, temperature, whisper, default_cache(), learnt_from)
 
 
 def _converter(
@@ -57,28 +75,64 @@ def _converter(
     return convert
 
 
+def _write_listening(folder: Path, files: "Iterator[tuple[str, bytes]]") -> None:
+    """The pages for blind listening and what they play, in place of earlier ones: they come with the page."""
+    from vqaudio.io.atomic import atomic_write
+
+    for name, data in files:
+        (folder / name).parent.mkdir(exist_ok=True)
+        with atomic_write(folder / name, overwrite=True) as file:
+            file.write(data)
+
+
 def evaluate_sound(model: str, device: str, data: Path, plan: "Plan", wanted: Wanted, report: Report) -> None:
-    """Scores ``model`` on the corpus ``data`` (its folder or its manifest) and reports it."""
+    """Measures ``model`` on the corpus ``data`` (its folder or its manifest) and reports it."""
     codec = load_ready(model, device, report)
-    from vqaudio.evaluation.report import Gallery, read_rivals, render
+    from vqaudio.evaluation.phones import phone_watch
+    from vqaudio.evaluation.report import Gallery, listening_files, read_rivals, render
     from vqaudio.evaluation.speech import evaluate
     from vqaudio.io.atomic import atomic_write
 
+    name, corpus = Path(model).name, data.parent if data.name == "manifest.tsv" else data
     rivals = read_rivals(wanted.compare) if wanted.compare else []
     gallery = Gallery(wanted.listen if wanted.page else 0, _converter(codec, wanted.speakers, plan, report))
-    corpus = data.parent if data.name == "manifest.tsv" else data
+    listener = phone_watch(codec) if wanted.phones else None
+
+    def watch(utterance: "Utterance") -> None:
+        gallery.watch(utterance)
+        if listener:
+            listener.add(utterance.original, utterance.stream.codes[0])
+
     if wanted.page:
         wanted.page.mkdir(exist_ok=True)
     with ExitStack() as files:  # refused now, if at all, and not after an hour's work
         document = files.enter_context(atomic_write(wanted.json, wanted.force)) if wanted.json else None
         page = files.enter_context(atomic_write(wanted.page / PAGE, wanted.force)) if wanted.page else None
-        result = evaluate(codec, corpus, plan, report.tracked, gallery.watch)
+        result = evaluate(codec, corpus, plan, report.tracked, watch)
+        phones = _phone_map(listener, report) if listener else None
         if document:
-            document.write(json.dumps(result.document(), indent=1).encode())
-        if page:
-            page.write(render(Path(model).name, result, gallery, rivals).encode())
+            found = result.document() | ({"phones": phones.document()} if phones else {})
+            document.write(json.dumps(found, indent=1).encode())
+        if page and wanted.page:
+            page.write(render(name, result, gallery, rivals, phones).encode())
+            _write_listening(wanted.page, listening_files(name, gallery.blind))
+    _tell(result, phones, wanted, report)
+
+
+def _phone_map(watch: "PhoneWatch", report: Report) -> "PhoneMap | None":
+    """None, and a failure, where too little could be aligned: the rest of the evaluation stands."""
+    try:
+        return watch.result()
+    except DataError as error:
+        report.failure("--phones", str(error))
+        return None
+
+
+def _tell(result: "Evaluation", phones: "PhoneMap | None", wanted: Wanted, report: Report) -> None:
     for line in evaluation_lines(result):
         report.result(line, {})
+    if phones:
+        report.result(phone_line(phones), {})
     for line in result.not_measured:
         report.note(line)
     for line in result.failed:

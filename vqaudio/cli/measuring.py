@@ -46,14 +46,21 @@ def evaluate(
         Path | None,
         typer.Option("--compare", metavar="FILE", help="A benchmark's quality.json, for the page's plot of codecs."),
     ] = None,
-    scores: Annotated[
+    metrics: Annotated[
         str | None,
         typer.Option(
-            "--scores",
+            "--metrics",
             metavar="NAMES",
-            help="Only these, commas between: stoi, estoi, pesq, mel, pitch, speaker, wer (the last three are slow).",
+            help="Only these, commas between: stoi, estoi, pesq, mel, pitch, speaker, distillmos, dnsmos, wer.",
         ),
     ] = None,
+    phones: Annotated[
+        bool, typer.Option("--phones", help="Also find which phone each code stands for; the corpus needs transcripts.")
+    ] = False,
+    whisper: Annotated[
+        str,
+        typer.Option("--whisper", metavar="M", help="Another recogniser for wer: a model of Whisper for CTranslate2."),
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="Files of each group; 0 takes all.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the decoder's draws.")] = 0,
     temperature: Annotated[float | None, typer.Option("--temperature", help="By default the model's own.")] = None,
@@ -61,7 +68,7 @@ def evaluate(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Codes and decodes a corpus, and scores it: true rate, likelihood, code usage, words, voice, quality.
+    """Codes and decodes a corpus, and measures it: true rate, likelihood, code usage, words, voice, quality.
 
     Of a model of pictures, --report gets pictures of what comes back and of new ones.
     """
@@ -70,12 +77,11 @@ def evaluate(
         evaluate_images(model, data, output, limit, page, device, force, report)
         report.finish()
         return
-    from vqaudio.cli.evaluate import Wanted, evaluate_sound
-    from vqaudio.evaluation.speech import Plan
+    from vqaudio.cli.evaluate import Wanted, evaluate_sound, evaluation_plan
 
     if page is None and (compare or speakers):
         raise typer.BadParameter("--compare and --speaker are for the page: give --report FOLDER")
-    names = tuple(name.strip() for name in scores.split(",")) if scores is not None else None
-    wanted = Wanted(output, page, listen, tuple(speakers or ()), compare, force)
-    evaluate_sound(model, device, data, Plan(names, limit, seed, temperature), wanted, report)
+    wanted = Wanted(output, page, listen, tuple(speakers or ()), compare, phones, force)
+    how = evaluation_plan(model, metrics, limit, seed, temperature, whisper)
+    evaluate_sound(model, device, data, how, wanted, report)
     report.finish()

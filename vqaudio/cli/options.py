@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="A speech codec: a VQ-VAE whose tokens take 2 to 3 kb/s, and a WaveNet that speaks them.",
+    help="A speech codec: a VQ-VAE turns sound into discrete tokens, and tokens into sound.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich's help would take a fifth of a second to import

@@ -1,8 +1,8 @@
-"""What a model is worth, measured over a corpus: rate from real bytes, likelihood, code usage, and scores of the sound.
+"""What a model is worth, measured over a corpus: rate from real bytes, likelihood, code usage, metrics of the sound.
 
 Likelihood is the bound of VQ-VAE, section 3.3: ``log p(x) >= log p(x | z_q) + log p(z)``, in bits a sample, with the
-prior over the tokens uniform and, where the model has one, learnt. The scores of the sound are
-:mod:`vqaudio.evaluation.metrics`.
+prior over the tokens uniform and, where the model has one, learnt, and in bits a second of sound. The metrics of the
+sound are those of :mod:`vqaudio.evaluation.metrics`.
 """
 
 import dataclasses
@@ -21,16 +21,23 @@ import torch
 
 from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
-from vqaudio.codecs.encoding import mixed
 from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.speech import Codec
 from vqaudio.dsp import loudness
 from vqaudio.errors import ConfigError, DataError, VqaudioError
-from vqaudio.evaluation import metrics as scores
-from vqaudio.evaluation.metrics import Mean, Original, Scores, summary
-from vqaudio.io.corpora import Recording, find_recordings
-from vqaudio.io.resample import resample
-from vqaudio.io.sound import SoundReader
+from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
+from vqaudio.evaluation.metrics import (
+    METRICS,
+    Figures,
+    Mean,
+    MetricCache,
+    Original,
+    Ruler,
+    check_names,
+    missing,
+    summary,
+)
+from vqaudio.io.corpora import Recording
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
 Wave = npt.NDArray[np.float32]
@@ -43,39 +50,45 @@ class Plan:
     """What to measure.
 
     Attributes:
-        scores: names out of :data:`vqaudio.evaluation.metrics.SCORES`; None takes all whose packages are installed.
+        metrics: names out of :data:`vqaudio.evaluation.metrics.METRICS`; None takes all whose packages are installed.
         limit: of files of each group; 0 takes all.
         seed: of the decoder's draws.
         temperature: the decoder's; None is the model's own.
+        whisper: the recogniser of words, see :func:`vqaudio.evaluation.metrics.words.load_whisper`.
+        cache: a file in which what metrics find is kept by checksum; None keeps nothing.
+        learnt_from: checksums of files that the model learnt from, on which it is not measured.
     """
 
-    scores: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
     limit: int = 0
     seed: int = 0
     temperature: float | None = None
+    whisper: str = ""
+    cache: Path | None = None
+    learnt_from: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """A file gone through the codec: its sound before and after, its stream of one channel, and its scores."""
+    """A file gone through the codec: its sound before and after, its stream of one channel, and its figures."""
 
     name: str  # its path in the corpus
     recording: Recording
     original: Original
     decoded: Wave
     stream: Stream
-    scores: Scores
+    figures: Figures
 
 
 @dataclass(frozen=True)
-class Scored:
+class Measured:
     """What remains of an :class:`Utterance` when its sound is gone."""
 
     group: str
     speaker: str
     duration_s: float
     transcript: str
-    scores: Scores
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -83,11 +96,11 @@ class Evaluation:
     """What :func:`evaluate` found: means by group ("all" is all of them), and the codes of the whole pass.
 
     ``utterances`` has each file by its path in the corpus. ``failed`` has a line for each file that could not be
-    scored, ``not_measured`` one for each score that was left out.
+    measured, ``not_measured`` one for each metric that was left out.
     """
 
     groups: dict[str, dict[str, Mean]]
-    utterances: dict[str, Scored]
+    utterances: dict[str, Measured]
     codes_used: int
     codebook_size: int
     largest_code_share: float
@@ -117,7 +130,7 @@ def evaluate(
     progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
     watch: Callable[[Utterance], None] = lambda utterance: None,
 ) -> Evaluation:
-    """Codes and decodes the corpus' files (channels mixed to one) and scores what comes back.
+    """Codes and decodes the corpus' files (channels mixed to one) and measures what comes back.
 
     A model with speakers speaks with the voice of each recording's own speaker, where it knows him, or else with the
     voice that it finds in the recording.
@@ -130,15 +143,19 @@ def evaluate(
         watch: is shown every utterance with its sound, which is then forgotten.
 
     Raises:
-        ConfigError: the plan names a score that is unknown or whose package is not installed.
-        DataError: there is no corpus, or none of its files can be scored.
+        ConfigError: the plan names a metric that is unknown or whose package is not installed.
+        DataError: there is no corpus, none of its files can be measured, or the model learnt from one of them.
     """
-    recordings = chosen_recordings(corpus, plan.limit)
-    names, not_measured = chosen_scores(plan.scores)
+    recordings, faults = readable_recordings(chosen_recordings(corpus, plan.limit))
+    if not recordings:
+        raise DataError(f"{corpus}: no file can be measured ({faults[0]}); give a corpus of speech")
+    check_unseen(recordings, plan.learnt_from)
+    names, not_measured = chosen_metrics(plan.metrics)
     if "wer" in names and not any(recording.transcript for recording in recordings):
         not_measured += ("wer is not measured: the corpus has no transcripts; a manifest.tsv may have them",)
-    utterances: dict[str, Scored] = {}
-    failed = []
+    ruler = Ruler(names, MetricCache(plan.cache) if plan.cache else None, plan.whisper)
+    utterances: dict[str, Measured] = {}
+    failed = list(faults)
     counts = np.zeros(codec.config.quantizer.codebook_size, np.int64)
     foreign = np.zeros(1, np.int32)
     for recording in progress(recordings):
@@ -149,27 +166,30 @@ def evaluate(
         except (VqaudioError, OSError) as error:
             failed.append(f"{recording.path}: {str(error).removeprefix(f'{recording.path}: ')}")
             continue
-        utterance = _go_through(codec, name, recording, original, voice, foreign, plan, names)
+        utterance = _go_through(codec, name, recording, original, voice, foreign, plan, ruler)
         foreign = utterance.stream.codes[0]
         counts += np.bincount(foreign, minlength=len(counts))
         duration_s = len(original.wave) / original.sample_rate_hz
-        utterances[name] = Scored(
-            recording.group, recording.speaker, duration_s, recording.transcript, utterance.scores
+        utterances[name] = Measured(
+            recording.group, recording.speaker, duration_s, recording.transcript, utterance.figures
         )
         watch(utterance)
     if not utterances:
-        raise DataError(f"{corpus}: no file could be scored ({failed[0]}); give a corpus of speech")
+        raise DataError(f"{corpus}: no file could be measured ({failed[0]}); give a corpus of speech")
     return _evaluation(utterances, counts, tuple(failed), not_measured)
 
 
 def _evaluation(
-    utterances: dict[str, Scored], counts: npt.NDArray[np.int64], failed: tuple[str, ...], not_measured: tuple[str, ...]
+    utterances: dict[str, Measured],
+    counts: npt.NDArray[np.int64],
+    failed: tuple[str, ...],
+    not_measured: tuple[str, ...],
 ) -> Evaluation:
     """``counts[K]`` say how often each code occurred."""
-    groups: dict[str, list[Scores]] = defaultdict(list)
+    groups: dict[str, list[Figures]] = defaultdict(list)
     for utterance in utterances.values():
-        groups[utterance.group].append(utterance.scores)
-    every = [utterance.scores for utterance in utterances.values()]
+        groups[utterance.group].append(utterance.figures)
+    every = [utterance.figures for utterance in utterances.values()]
     shares = counts[counts > 0] / counts.sum()
     return Evaluation(
         groups={group: summary(of) for group, of in (*groups.items(), ("all", every))},
@@ -183,38 +203,19 @@ def _evaluation(
     )
 
 
-def chosen_scores(wanted: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The scores to measure, of all or of those ``wanted``, and a line for each that is left out."""
-    if wanted is None:
-        absent = scores.missing(scores.SCORES)
-        return tuple(name for name in scores.SCORES if name not in absent), tuple(absent.values())
-    scores.check_names(wanted)
-    for line in scores.missing(wanted).values():
-        raise ConfigError(line)
-    return wanted, ()
-
-
-def chosen_recordings(corpus: Path, limit: int) -> list[Recording]:
-    """The corpus' recordings, group by group; at most ``limit`` of each where that is not 0."""
-    groups: dict[str, list[Recording]] = defaultdict(list)
-    for recording in find_recordings(corpus):
-        if not limit or len(groups[recording.group]) < limit:
-            groups[recording.group].append(recording)
-    return [recording for group in groups.values() for recording in group]
-
-
-def read_original(recording: Recording, sample_rate_hz: int) -> Original:
-    """The recording's sound, its channels mixed to one.
+def chosen_metrics(wanted: tuple[str, ...] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The metrics to measure, of all or of those ``wanted``, and a line for each that is left out.
 
     Raises:
-        SoundError: the file cannot be read.
-        DataError: it holds no sound.
+        ConfigError: a wanted one is unknown or its package is not installed.
     """
-    with SoundReader(recording.path) as sound:
-        wave = resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
-    if not len(wave):
-        raise DataError(f"{recording.path}: is empty; leave it out")
-    return Original(wave, sample_rate_hz, recording.transcript)
+    if wanted is None:
+        absent = missing(METRICS)
+        return tuple(name for name in METRICS if name not in absent), tuple(absent.values())
+    check_names(wanted)
+    for line in missing(wanted).values():
+        raise ConfigError(line)
+    return wanted, ()
 
 
 # ------------------------------------------------------------------------------------------------------ one utterance
@@ -237,7 +238,7 @@ def _go_through(
     voice: Voice | None,
     foreign: Codes,
     plan: Plan,
-    names: Iterable[str],
+    ruler: Ruler,
 ) -> Utterance:
     stream = codec.encode(original.wave, original.sample_rate_hz)
     decoded = codec.decode(stream, plan.seed, plan.temperature, speaker=voice)[0]
@@ -245,7 +246,7 @@ def _go_through(
     rates = {"bits_per_second": stream, "packed_bits_per_second": packed}
     found = {rate: _bits_per_second(codec, of) for rate, of in rates.items()}
     found |= likelihood(codec, original.wave, stream.codes[0], foreign, voice)
-    found |= scores.score(original, decoded, names)
+    found |= ruler.measure(original, decoded)
     return Utterance(name, recording, original, decoded, stream, found)
 
 
@@ -295,4 +296,5 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Vo
     }
     if per_token is not None:
         found["bound_learnt_prior"] = bits + per_token / model.hop_length
-    return found
+    best = found.get("bound_learnt_prior", found["bound_uniform_prior"])
+    return found | {"bound_bits_per_second": best * codec.config.sample_rate_hz}

@@ -27,6 +27,7 @@ from vqaudio.models import checkpoint
 from vqaudio.models.config import PhaseConfig, RunConfig, SpeechModelConfig
 from vqaudio.models.image_config import ImageVAEConfig
 from vqaudio.models.image_vqvae import ImageVQVAE, compare
+from vqaudio.models.sources import write_sources
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.strict import to_mapping
 from vqaudio.models.trainable import Trainable
@@ -365,5 +366,7 @@ class _Run:
         finished = self.folder / FINISHED_MODEL
         if self.fabric.is_global_zero:
             checkpoint.save_model(finished, self.config.model, self.averaged.state_dict(), self._facts())
+            if isinstance(self.shards, AudioShards):
+                write_sources(finished, self.shards.sources)
         self.fabric.barrier()
         return finished

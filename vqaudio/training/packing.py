@@ -26,6 +26,7 @@ from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.io.sound import SoundReader
 from vqaudio.models.checkpoint import atomic_folder
+from vqaudio.models.sources import file_checksum
 from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, Analysis, Utterance
 
 SHARD_BYTES = 1 << 28
@@ -154,6 +155,7 @@ def prepare(
     speakers = sorted(genders)
     utterances: list[Utterance] = []
     failed: list[str] = []
+    sources: list[str] = []
     with atomic_folder(folder) as temporary:
         waves = ShardWriter(temporary, "samples", ".pcm")
         tables = ShardWriter(temporary, "numbers", ".parameters")
@@ -169,6 +171,7 @@ def prepare(
             if packed.parameters is not None:
                 table, number = tables.append(packed.parameters)
                 place = (table, number // packed.parameters.shape[1], len(packed.parameters))
+            sources.append(file_checksum(recording.path))
             utterances.append(Utterance(shard, offset, len(packed.wave), speaker, packed.gain, held_out, *place))
         waves.flush()
         tables.flush()
@@ -182,6 +185,7 @@ def prepare(
             "analysis": asdict(analysis) if analysis else None,
             "tables": tables.shards,
             "utterances": [list(asdict(utterance).values()) for utterance in utterances],
+            "sources": sources,
         }
         (temporary / INDEX_FILE).write_text(json.dumps(index), encoding="utf-8")
     seconds = sum(utterance.length for utterance in utterances) / sample_rate_hz

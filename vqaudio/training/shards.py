@@ -93,6 +93,7 @@ class AudioShards:
             self._genders: tuple[str, ...] = tuple(str(gender) for _, gender in index["speakers"])
             self.checksums: dict[str, str] = {shard["file"]: shard["sha256"] for shard in index["shards"]}
             self._utterances = [Utterance(*row) for row in index["utterances"]]
+            self.sources: tuple[str, ...] = tuple(map(str, index.get("sources", ())))  # some shards do not say
             self._shards = [self._map(folder / shard["file"], shard["samples"]) for shard in index["shards"]]
             self.analysis = Analysis(**index["analysis"]) if index["analysis"] else None
             self.checksums |= {table["file"]: table["sha256"] for table in index["tables"]}

@@ -1,15 +1,13 @@
 """The utterances that a report lets one hear. Sounds are WAV, which any browser plays and winds; pictures are PNG."""
 
-import io
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-import soundfile
-
-from vqaudio.evaluation.metrics import Scores
-from vqaudio.evaluation.report.pictures import spectrogram, token_strip
+from vqaudio.evaluation.metrics import Figures, align, pitch_hz
+from vqaudio.evaluation.report.listening import REFERENCE, ListeningCase
+from vqaudio.evaluation.report.pictures import pitch_svg, spectrogram, token_strip
+from vqaudio.evaluation.report.sounds import wav
 from vqaudio.evaluation.speech import Utterance, Wave
 
 
@@ -20,6 +18,7 @@ class Exhibit:
     label: str
     wav: bytes
     spectrogram: bytes
+    pitch_contour: str
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Case:
     exhibits: tuple[Exhibit, ...]
     tokens: int
     token_strip: bytes
-    scores: Scores
+    figures: Figures
 
 
 @dataclass
@@ -42,11 +41,13 @@ class Gallery:
     """Takes the first ``count`` utterances of each group that :meth:`watch` is shown.
 
     ``more`` gives further sounds of an utterance by what they are called, such as its words in other voices.
+    ``blind`` has the sounds for listening tests: in time with the original and of its level.
     """
 
     count: int
     more: Callable[[Utterance], dict[str, Wave]] = lambda utterance: {}
     cases: list[Case] = field(default_factory=list)
+    blind: list[ListeningCase] = field(default_factory=list)
     _taken: Counter[str] = field(default_factory=Counter)
 
     def watch(self, utterance: Utterance) -> None:
@@ -56,7 +57,7 @@ class Gallery:
             return
         self._taken[recording.group] += 1
         rate_hz, wave = utterance.original.sample_rate_hz, utterance.original.wave
-        sounds = {"original": wave, "decoded": utterance.decoded} | self.more(utterance)
+        sounds = {REFERENCE: wave, "decoded": utterance.decoded} | self.more(utterance)
         self.cases.append(
             Case(
                 name=utterance.name,
@@ -64,18 +65,15 @@ class Gallery:
                 speaker=recording.speaker,
                 transcript=recording.transcript,
                 duration_s=len(wave) / rate_hz,
-                exhibits=tuple(
-                    Exhibit(label, wav(sound, rate_hz), spectrogram(sound, rate_hz)) for label, sound in sounds.items()
-                ),
+                exhibits=tuple(_exhibit(label, sound, rate_hz) for label, sound in sounds.items()),
                 tokens=utterance.stream.codes.shape[1],
                 token_strip=token_strip(utterance.stream.codes[0]),
-                scores=utterance.scores,
+                figures=utterance.figures,
             )
         )
+        aligned = {label: align(wave, sound, rate_hz) for label, sound in sounds.items() if label != REFERENCE}
+        self.blind.append(ListeningCase(utterance.name, rate_hz, {REFERENCE: wave, **aligned}))
 
 
-def wav(wave: Wave, sample_rate_hz: int) -> bytes:
-    """``wave[T]`` as a WAV file of 16 bits; what is beyond full scale is cut."""
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(wave, -1, 1), sample_rate_hz, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+def _exhibit(label: str, sound: Wave, rate_hz: int) -> Exhibit:
+    return Exhibit(label, wav(sound, rate_hz), spectrogram(sound, rate_hz), pitch_svg(pitch_hz(sound, rate_hz)))

@@ -23,10 +23,11 @@ _WIDEST = 1000  # columns of a spectrogram
 _BANDS, _WINDOW_S = 64, 0.032
 _MEL_RANGE = (-6.0, 3.0)  # natural log, at the level that the codec works at
 _GOLDEN = 0.618034
+_PITCH_HZ = (60.0, 500.0)  # of a contour, bottom and top
 _INK = "#0a0b0c"  # becomes the colour of the page's text
 _OURS, _OTHERS = "#2f7fd6", "#9a6b1f"
 _TICKS_KBPS = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
-PLOTTED = ("word_error_rate", "speaker_similarity", "stoi", "pesq_nb")
+PLOTTED = ("word_error_rate", "distillmos", "stoi", "speaker_similarity")
 
 
 def spectrogram(wave: Wave, sample_rate_hz: int) -> bytes:
@@ -42,6 +43,30 @@ def spectrogram(wave: Wave, sample_rate_hz: int) -> bytes:
 def token_strip(codes: npt.NDArray[np.int32]) -> bytes:
     """A PNG one pixel high, a pixel a token; neighbouring numbers get colours far apart, for codes have no order."""
     return _png((codes[None] * _GOLDEN) % 1.0, 0.0, 1.0, "turbo")
+
+
+def pitch_svg(track: npt.NDArray[np.float64]) -> str:
+    """A contour of ``track[frames]``, Hz or NaN, as an ``<svg>`` element: a line wherever there is a voice."""
+    low, high = np.log2(_PITCH_HZ)
+    heights = 100 * (1 - (np.log2(track) - low) / (high - low))
+    steps, drawing = [], False
+    for frame, height in enumerate(heights):
+        if np.isfinite(height):
+            steps.append(f"{'L' if drawing else 'M'}{frame} {height:.1f}")
+        drawing = bool(np.isfinite(height))
+    box = f'viewBox="0 0 {max(1, len(track))} 100" preserveAspectRatio="none"'
+    return f'<svg class="pitch" {box} role="img" aria-label="Pitch"><path d="{" ".join(steps)}"/></svg>'
+
+
+def phone_png(counts: npt.NDArray[np.int64]) -> bytes:
+    """A PNG of ``counts[phones, codes]``: a row a phone, a column a code that occurs, in the order of their phones.
+
+    It is brighter where more of a code's frames are of that phone.
+    """
+    used = counts[:, counts.any(axis=0)]
+    shares = used / used.sum(axis=0)
+    order = np.lexsort((-shares.max(axis=0), shares.argmax(axis=0)))
+    return _png(shares[:, order], 0.0, 1.0, "viridis")
 
 
 def _png(values: npt.NDArray[np.floating], low: float, high: float, colours: str) -> bytes:

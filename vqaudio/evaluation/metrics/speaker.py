@@ -1,4 +1,4 @@
-"""Whose voice it is: the speaker embedding of Wan et al. 2018 (Resemblyzer's trained encoder)."""
+"""Who speaks: the speaker embedding of Wan et al. 2018 (Resemblyzer's trained encoder)."""
 
 import functools
 import math
@@ -25,7 +25,7 @@ def _encoder() -> Any:
     return VoiceEncoder("cpu", verbose=False)
 
 
-def voice_embedding(wave: Wave, sample_rate_hz: int) -> Embedding:
+def speaker_embedding(wave: Wave, sample_rate_hz: int) -> Embedding:
     """The voice in ``wave[T]``, a unit vector ``[256]``; NaN throughout where the sound holds no speech."""
     with needed_for("speaker is"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # webrtcvad's own, about how it finds its version

@@ -1,0 +1,74 @@
+"""No figure in README, cards or docs differs from the committed results, and none of README's is typed by hand."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "recipes" / "benchmark"))
+
+import tables  # noqa: E402 - from the recipe's folder
+
+MARKED = re.compile(r"<!-- (?:table|value) .*?<!-- end -->", re.DOTALL)
+
+
+def test_no_figure_is_stale() -> None:
+    assert tables.stale(tables.documents()) == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))], ids=lambda p: p.name)
+def test_measured_tables_stand_between_markers(path: Path) -> None:
+    """A row of a table with two decimal fractions is a result."""
+    typed = MARKED.sub("", path.read_text(encoding="utf-8"))
+    results = [line for line in typed.splitlines() if line.startswith("|") and len(re.findall(r"\d\.\d", line)) > 1]
+    assert results == []
+
+
+@pytest.fixture
+def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A document with a table and a number out of results of its own."""
+    results = tmp_path / "recipes" / "r" / "results"
+    results.mkdir(parents=True)
+    (results / "a.json").write_text(json.dumps({"of 3 s": {"x": 1234.5}}))
+    (results / "b.md").write_text("# B\n\n| a | b | c |\n| --- | --- | --- |\n| x | | 2 |\n| y | 3 | |\n\ntext\n")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    tables.text_of.cache_clear()
+    path = tmp_path / "README.md"
+    path.write_text(
+        "Takes <!-- value r/a.json | of 3 s/x | .2f | .001 -->?<!-- end --> s.\n\n"
+        "<!-- table r/b.md -->\n<!-- end -->\n\n<!-- table r/b.md | 0 2 --><!-- end -->\n"
+    )
+    yield path
+    tables.text_of.cache_clear()
+
+
+def test_figures_are_written_from_results_and_stay(document: Path) -> None:
+    assert len(tables.stale([document])) == 3
+    text = tables.renewed(document.read_text())
+    assert "-->1.23<!-- end --> s." in text
+    assert "<!-- table r/b.md -->\n| a | b | c |\n| --- | --- | --- |\n| x | | 2 |\n| y | 3 | |\n<!-- end -->" in text
+    assert "<!-- table r/b.md | 0 2 -->\n| a | c |\n| --- | --- |\n| x | 2 |\n<!-- end -->" in text
+    assert tables.renewed(text) == text
+    document.write_text(text)
+    assert tables.stale([document]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("1.23", "1.24"), ("| y | 3 | |", "| y | 4 | |"), ("| x | 2 |", "| x | 2.0 |")]
+)
+def test_a_figure_changed_by_hand_is_named(document: Path, old: str, new: str) -> None:
+    text = tables.renewed(document.read_text())
+    document.write_text(text.replace(old, new))
+    (line,) = tables.stale([document])
+    assert line.startswith("README.md: ")
+    assert line.endswith("differs from the results")
+
+
+def test_changed_results_make_it_stale(document: Path) -> None:
+    document.write_text(tables.renewed(document.read_text()))
+    (document.parent / "recipes" / "r" / "results" / "a.json").write_text(json.dumps({"of 3 s": {"x": 2000}}))
+    tables.text_of.cache_clear()
+    assert len(tables.stale([document])) == 1
