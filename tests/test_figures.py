@@ -27,6 +27,12 @@ def test_measured_tables_stand_between_markers(path: Path) -> None:
     assert results == []
 
 
+@pytest.mark.parametrize("path", tables.documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_number_begins_a_line(path: Path) -> None:
+    """There Markdown would take its comment for a block of HTML, which ends the paragraph."""
+    assert not re.search(r"^ *<!-- value", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 @pytest.fixture
 def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A document with a table and a number out of results of its own."""
