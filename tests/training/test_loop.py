@@ -36,6 +36,7 @@ from vqaudio.models.config import (
     WaveNetConfig,
     model_to_mapping,
 )
+from vqaudio.models.sources import read_sources
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.strict import to_mapping
 from vqaudio.training.log import LOG_FILE, Journal, warnings_of
@@ -422,6 +423,8 @@ def test_a_finished_model_tells_of_its_training(shards: AudioShards, unbroken: D
     assert facts["data_sha256"] == shards.checksum
     assert facts["train"]["phases"][0]["name"] == "codes"
     assert not (unbroken.model / checkpoint.TRAINING_FILE).exists()
+    assert read_sources(unbroken.model) == frozenset(shards.sources)
+    assert len(shards.sources) > 0
 
 
 def test_a_preview_is_the_first_crop_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
