@@ -2,9 +2,10 @@
 
 import io
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from programs import PROGRAMS, Coded
@@ -69,14 +70,18 @@ def true_parameters(wave: np.ndarray, rate_hz: int) -> Coded:
 
 @dataclass(frozen=True)
 class Ours:
-    """A codec of this package as it decodes by default; bytes under its prior, where it has one, and packed."""
+    """A codec of this package; bytes under its prior, where it has one, and packed.
+
+    ``options`` go to :meth:`vqaudio.codecs.speech.Codec.decode`: a second system with others tells what they are worth.
+    """
 
     codec: Codec
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, wave: np.ndarray, rate_hz: int) -> Coded:
         """There and back."""
         sizes = {coder: self._sizes(wave, rate_hz, coder) for coder in {self.codec.default_coder(), Coder.PACKED}}
-        decoded = self.codec.decode(self.codec.encode(wave, rate_hz))[0]
+        decoded = self.codec.decode(self.codec.encode(wave, rate_hz), **self.options)[0]
         return Coded(decoded, *sizes[self.codec.default_coder()], sizes[Coder.PACKED][0])
 
     def _sizes(self, wave: np.ndarray, rate_hz: int, coder: Coder) -> tuple[int, int]:
