@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.progress import track
 
 import vqaudio
-from vqaudio.codecs.speech import Codec, model_folder
+from vqaudio.codecs.bundled import model_folder
+from vqaudio.codecs.speech import Codec
 from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
 from vqaudio.evaluation.phones import PhoneMap, PhoneWatch, phone_watch
 from vqaudio.evaluation.report.pictures import phone_png

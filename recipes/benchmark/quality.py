@@ -26,7 +26,7 @@ from quality_tables import as_markdown
 from rich.progress import track
 from systems import System, all_systems
 
-from vqaudio.codecs.speech import model_folder
+from vqaudio.codecs.bundled import model_folder
 from vqaudio.errors import VqaudioError
 from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
 from vqaudio.evaluation.metrics import METRICS, Figures, MetricCache, Ruler, align, default_cache, difference, summary

@@ -49,7 +49,7 @@ def evaluation_plan(
     model: str, metrics: str | None, limit: int, seed: int, temperature: float | None, whisper: str
 ) -> "Plan":
     """What the options ask for; ``metrics`` are names with commas between."""
-    from vqaudio.codecs.speech import model_folder
+    from vqaudio.codecs.bundled import model_folder
     from vqaudio.evaluation.metrics import default_cache
     from vqaudio.evaluation.speech import Plan
     from vqaudio.models.sources import read_sources

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio.codecs.speech import PRETRAINED
+from vqaudio.codecs.bundled import PRETRAINED
 from vqaudio.errors import ConfigError
 from vqaudio.evaluation import metrics
 from vqaudio.evaluation.metrics import naturalness, words
