@@ -110,20 +110,35 @@ def test_nothing_is_pickled(folder: Path) -> None:
 # --- The fingerprint --------------------------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_stands_for_weights_and_configuration(tmp_path: Path, model: AudioVQVAE, folder: Path) -> None:
+def test_a_model_is_named_by_its_codes(tmp_path: Path, model: AudioVQVAE, folder: Path) -> None:
     first = checkpoint.fingerprint(folder)
     assert len(first) == 32
     shutil.copytree(folder, tmp_path / "copy")
     assert checkpoint.fingerprint(tmp_path / "copy") == first
     checkpoint.save_model(tmp_path / "facts", CONFIG, model.state_dict(), {"step": 4})
     assert checkpoint.fingerprint(tmp_path / "facts") == first, "what the training was does not change a stream"
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    weights["quantizer.codebook"][0, 0] += 1e-3
-    checkpoint.save_model(tmp_path / "weights", CONFIG, weights, {})
-    config = dataclasses.replace(CONFIG, pre_emphasis=0.5)
-    checkpoint.save_model(tmp_path / "config", config, model.state_dict(), {})
-    others = {checkpoint.fingerprint(tmp_path / name) for name in ("weights", "config")}
-    assert len(others | {first}) == 3
+
+    def changed(name: str, **settings: object) -> bytes:
+        weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        if name in weights:
+            weights[name].view(-1)[0] += 1e-3
+        config = dataclasses.replace(CONFIG, **settings)
+        checkpoint.save_model(tmp_path / "changed", config, weights, {})
+        assert checkpoint.whole_sha256(tmp_path / "changed") != checkpoint.whole_sha256(folder)
+        return checkpoint.fingerprint(tmp_path / "changed")
+
+    assert changed("quantizer.codebook") != first
+    assert changed("", sample_rate_hz=8000) != first
+    for decoder in ("decoder.logits.weight", "conditioning.out.weight", "encoder.out.weight"):
+        assert changed(decoder) == first, "a decoder that learnt more speaks the same streams"
+    assert changed("", temperature=0.5) == first
+
+
+def test_models_of_the_first_format_keep_their_names(folder: Path) -> None:
+    document = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(document | {"format_version": 1}))
+    assert checkpoint.fingerprint(folder) == checkpoint.whole_sha256(folder)
+    assert checkpoint.load_model(folder).config == CONFIG
 
 
 # --- Atomicity --------------------------------------------------------------------------------------------------------

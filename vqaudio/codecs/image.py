@@ -248,6 +248,7 @@ class ImageModelFacts:
     parameters: int
     size_bytes: int
     sha256: str
+    weights_sha256: str
     classes: tuple[str, ...]
     training: dict[str, Any]
 
@@ -270,6 +271,7 @@ def image_model_facts(folder: Path, config: ImageVQVAEConfig | ImageVAEConfig) -
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
         sha256=checkpoint.fingerprint(folder).hex(),
+        weights_sha256=checkpoint.whole_sha256(folder).hex(),
         classes=codes.classes if codes else (),
         training=checkpoint.read_document(folder).get("training", {}),
     )

@@ -70,6 +70,7 @@ class ModelFacts:
     parameters: int
     size_bytes: int
     sha256: str
+    weights_sha256: str
     speakers: tuple[str, ...]
     training: dict[str, Any]
 
@@ -98,6 +99,7 @@ def model_facts(folder: Path) -> ModelFacts:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
         sha256=checkpoint.fingerprint(folder).hex(),
+        weights_sha256=checkpoint.whole_sha256(folder).hex(),
         speakers=config.speakers,
         training=checkpoint.read_document(folder).get("training", {}),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from vqaudio.errors import ConfigError, ModelError
 from vqaudio.models.config import (
     AudioVQVAEConfig,
     ModelConfig,
+    SpeechModelConfig,
     VocoderVQVAEConfig,
     model_from_mapping,
     model_to_mapping,
@@ -31,7 +32,7 @@ from vqaudio.models.image_vqvae import ImageVAE, ImageVQVAE
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # a model of format 1 is named by all its weights, of format 2 by its codes alone
 CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
 
 
@@ -108,7 +109,7 @@ def read_document(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder}: is no model, it has no {CONFIG_FILE}; give a bundled name or a folder") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
-    if not isinstance(document, dict) or document.get("format_version") != FORMAT_VERSION:
+    if not isinstance(document, dict) or document.get("format_version") not in (1, FORMAT_VERSION):
         raise ModelError(f"{path}: is not of model format {FORMAT_VERSION}; use the vqaudio version that wrote it")
     return document
 
@@ -210,13 +211,51 @@ def load_parts(model: Model, folder: Path, parts: tuple[str, ...] = ()) -> None:
 
 
 def fingerprint(folder: Path) -> bytes:
-    """SHA-256 (32 bytes) of what decides a stream's meaning: the model's configuration and its weights.
+    """What names a model in the streams that it makes: its codes, not what makes sound or pictures of them.
+
+    SHA-256 (32 bytes) of what codes mean: the contract of the configuration, the codebooks, and the prior. A decoder
+    that learnt more, from the same codes, speaks the same streams. Models of format 1 go by :func:`whole_sha256`.
+
+    Raises:
+        ModelError: when files are missing or damaged.
+    """
+    document = read_document(folder)
+    if document["format_version"] == 1:
+        return whole_sha256(folder)
+    contract = codes_contract(read_config(folder), document["model"])
+    digest = hashlib.sha256(json.dumps(contract, sort_keys=True).encode())
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, "numpy") as file:
+            for name in sorted(file.keys()):
+                if name.startswith("prior.") or (name.startswith("quantizer.") and name.endswith("codebook")):
+                    tensor = file.get_tensor(name)
+                    digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode() + tensor.tobytes())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
+    return digest.digest()
+
+
+def codes_contract(config: ModelConfig, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a configuration says what its codes are: of which signal, how many, out of how many.
+
+    Values are those of the ``table`` as it stands in the file: a field that came later leaves a model's name alone.
+    """
+    contract = {name: table.get(name) for name in ("kind", "sample_rate_hz", "tile", "latents", "prior", "classes")}
+    quantizer = table.get("quantizer") or {}
+    contract["quantizer"] = {name: quantizer.get(name) for name in ("codebook_size", "code_dim", "stages")}
+    if isinstance(config, SpeechModelConfig):
+        contract["samples_per_vector"] = config.encoder.hop_length
+    return contract
+
+
+def whole_sha256(folder: Path) -> bytes:
+    """SHA-256 (32 bytes) of a model's configuration and all its weights.
 
     Raises:
         ModelError: when files are missing or damaged.
     """
     read_config(folder)
-    # the table as it stands in the file: fields that came later, with their defaults, leave a model's name alone
     digest = hashlib.sha256(json.dumps(read_document(folder)["model"], sort_keys=True).encode())
     try:
         with open(folder / WEIGHTS_FILE, "rb") as file:
