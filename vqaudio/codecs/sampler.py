@@ -15,6 +15,7 @@ import torch
 from vqaudio.bitstream.entropy import FrequencyModel
 from vqaudio.errors import ModelError
 from vqaudio.models.prior import WaveNetPrior
+from vqaudio.models.subband_wavenet import SubbandWaveNet
 from vqaudio.models.wavenet import GatedLayer, WaveNet
 
 if TYPE_CHECKING:
@@ -42,28 +43,38 @@ class Kernel(Protocol):
         """Logits along given symbols."""
 
 
-def _array(tensor: torch.Tensor) -> Floats:
+def as_array(tensor: torch.Tensor) -> Floats:
+    """A float32 copy that lies together in memory."""
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
 
 
 def export(wavenet: WaveNet) -> "Weights":
     """The kernel's arrays of ``wavenet``."""
+    residual = wavenet.config.residual
+    marks = np.zeros((1, residual), np.float32) if wavenet.marks is None else as_array(wavenet.marks.weight)
+    return with_layers(wavenet, as_array(wavenet.embedding.weight), marks, wavenet.logits)
+
+
+def with_layers(
+    wavenet: WaveNet | SubbandWaveNet, embedding: Floats, marks: Floats, head: torch.nn.Linear
+) -> "Weights":
+    """The kernel's arrays: of the layers and the hidden one, between ``embedding`` and ``head``."""
     from vqaudio.kernels.wavenet_reference import Weights
 
     layers = [layer for layer in wavenet.layers if isinstance(layer, GatedLayer)]
     residual = wavenet.config.residual
-    taps = np.stack([_array(layer.taps.weight.T) for layer in layers])
+    taps = np.stack([as_array(layer.taps.weight.T) for layer in layers])
     return Weights(
-        embedding=_array(wavenet.embedding.weight),
-        marks=np.zeros((1, residual), np.float32) if wavenet.marks is None else _array(wavenet.marks.weight),
+        embedding=embedding,
+        marks=marks,
         past=np.ascontiguousarray(taps[:, :residual]),
         now=np.ascontiguousarray(taps[:, residual:]),
-        out=np.stack([_array(layer.out.weight.T) for layer in layers]),
-        out_bias=np.stack([_array(layer.out.bias) for layer in layers]),
-        hidden=_array(wavenet.hidden.weight.T),
-        hidden_bias=_array(wavenet.hidden.bias),
-        logits=_array(wavenet.logits.weight.T),
-        logits_bias=_array(wavenet.logits.bias),
+        out=np.stack([as_array(layer.out.weight.T) for layer in layers]),
+        out_bias=np.stack([as_array(layer.out.bias) for layer in layers]),
+        hidden=as_array(wavenet.hidden.weight.T),
+        hidden_bias=as_array(wavenet.hidden.bias),
+        logits=as_array(head.weight.T),
+        logits_bias=as_array(head.bias),
         dilations=np.array(wavenet.config.dilations, np.int64),
     )
 
@@ -71,10 +82,11 @@ def export(wavenet: WaveNet) -> "Weights":
 class Conditioner:
     """Projects a WaveNet's features to what its layers add, once a frame rather than once a step."""
 
-    def __init__(self, wavenet: WaveNet) -> None:
+    def __init__(self, wavenet: WaveNet | SubbandWaveNet) -> None:
         layers = [layer for layer in wavenet.layers if isinstance(layer, GatedLayer)]
-        self._bias = np.stack([_array(layer.taps.bias) for layer in layers])
-        self._projection = None if wavenet.condition is None else _array(wavenet.condition.weight.T)
+        self._bias = np.stack([as_array(layer.taps.bias) for layer in layers])
+        self.shape = self._bias.shape  # of a frame's conditions
+        self._projection = None if wavenet.condition is None else as_array(wavenet.condition.weight.T)
 
     def __call__(self, features: Floats) -> Floats:
         """``features[frames, F]`` to conditions ``[frames, L, 2R]``."""

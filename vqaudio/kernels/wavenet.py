@@ -47,11 +47,18 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 @compiled
 def _step(symbol, mark, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of the network: puts each layer's input into its ring and fills ``scratch``'s logits."""
+    x = scratch[0]
+    for j in range(net.sizes[0]):
+        x[j] = net.embedding[symbol, j] + net.marks[mark, j]
+    run_layers(t, condition, net, ring, ring_steps, scratch)
+
+
+@compiled
+def run_layers(t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
+    """The layers and the head, from the first layer's input at the start of ``scratch``'s stream to its logits."""
     stream, gates, hidden, logits, shifted, lanes, wide = scratch
     residual, skip, inner, _ = net.sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
-    for j in range(residual):
-        x[j] = net.embedding[symbol, j] + net.marks[mark, j]
     stream[residual:] = ZERO
     for layer in range(net.dilations.shape[0]):
         place = net.starts[layer] + t % net.dilations[layer]
@@ -96,24 +103,30 @@ def prepared(weights: Weights) -> Network:
     return narrowed(weights, COLUMNS)
 
 
+class Memory:
+    """What one stream's layers remember, and scratch."""
+
+    def __init__(self, net: Network) -> None:
+        residual, skip, hidden, _ = net.sizes
+        widest = max(residual, skip, hidden)
+        pairs = (residual + 1) // 2
+        outputs = [products.scales.shape[1] for products in (net.out, net.past, net.hidden, net.logits)]
+        self.ring = np.zeros((int(net.dilations.sum()), pairs), np.int32)
+        self.ring_steps = np.zeros(len(self.ring), np.float32)
+        self.scratch = (
+            *(np.zeros(size, np.float32) for size in (*outputs, widest + 1)),
+            np.empty(pairs, np.int32),
+            np.empty((widest + 1) // 2, np.int32),
+        )
+
+
 class Kernel:
     """One stream, with the interface of the reference's; calls release the interpreter lock."""
 
     def __init__(self, net: Network, first_symbol: int) -> None:
         """``net`` is :func:`prepared`; ``first_symbol`` (0..K) is taken to come before the first step."""
-        self._net = net
-        residual, skip, hidden, levels = net.sizes
-        widest = max(residual, skip, hidden)
-        pairs = (residual + 1) // 2
-        outputs = [products.scales.shape[1] for products in (net.out, net.past, net.hidden, net.logits)]
-        self._ring = np.zeros((int(net.dilations.sum()), pairs), np.int32)
-        self._ring_steps = np.zeros(len(self._ring), np.float32)
-        self._scratch = (
-            *(np.zeros(size, np.float32) for size in (*outputs, widest + 1)),
-            np.empty(pairs, np.int32),
-            np.empty((widest + 1) // 2, np.int32),
-        )
-        self._bits = np.empty(levels, np.int32)
+        self._net, self._memory = net, Memory(net)
+        self._bits = np.empty(net.sizes[3], np.int32)
         self._symbol, self._steps = first_symbol, 0
 
     def generate(
@@ -156,7 +169,7 @@ class Kernel:
         return logits
 
     def _network(self) -> tuple[object, ...]:
-        return self._net, self._ring, self._ring_steps, self._scratch
+        return self._net, self._memory.ring, self._memory.ring_steps, self._memory.scratch
 
     def _advance(self, symbols: Integers) -> None:
         self._steps += len(symbols)

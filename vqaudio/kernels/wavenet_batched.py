@@ -6,6 +6,7 @@ reference's, without branches: the drawn symbol is the number of symbols whose c
 uniform number.
 """
 
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -39,12 +40,19 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 @compiled
 def _step(symbols, marks, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of every stream: fills ``scratch``'s logits ``[K, LANES]``. ``conditions[L, 2R, LANES]``."""
+    x = scratch[0]
+    for b in range(LANES):
+        for j in range(net.sizes[0]):
+            x[j, b] = net.embedding[symbols[b], j] + net.marks[marks[b], j]
+    run_layers(t, conditions, net, ring, ring_steps, scratch)
+
+
+@compiled
+def run_layers(t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
+    """The layers and the head, from the first layer's inputs at the start of ``scratch``'s stream to its logits."""
     stream, gates, hidden, logits, shifted, lanes, wide, unit, head_steps = scratch
     residual, skip, inner, _ = net.sizes
     x, skips = stream[:residual], stream[residual : residual + skip]
-    for b in range(LANES):
-        for j in range(residual):
-            x[j, b] = net.embedding[symbols[b], j] + net.marks[marks[b], j]
     stream[residual:] = ZERO
     for layer in range(net.dilations.shape[0]):
         place = net.starts[layer] + t % net.dilations[layer]
@@ -119,22 +127,31 @@ def _score(symbols, t, conditions, hop, marks, given, net, ring, ring_steps, scr
         symbols[:] = given[i]
 
 
-class _Group:
-    """:data:`LANES` streams in step with each other."""
+class Memory:
+    """What the layers of :data:`LANES` streams remember, and scratch."""
 
-    def __init__(self, net: Network, first_symbol: int) -> None:
-        residual, skip, hidden, levels = net.sizes
+    def __init__(self, net: Network) -> None:
+        residual, skip, hidden, _ = net.sizes
         widest, pairs = max(residual, skip, hidden), (residual + 1) // 2
         outputs = [products.scales.shape[1] for products in (net.out, net.past, net.hidden, net.logits)]
-        ring = np.zeros((int(net.dilations.sum()), pairs, LANES), np.int32)
-        self._network = (net, ring, np.zeros((len(ring), LANES), np.float32))
-        self._scratch = (  # of an odd number of rows, narrowing reads one more
+        self.ring = np.zeros((int(net.dilations.sum()), pairs, LANES), np.int32)
+        self.ring_steps = np.zeros((len(self.ring), LANES), np.float32)
+        self.scratch = (  # of an odd number of rows, narrowing reads one more
             *(np.zeros((size + 1, LANES), np.float32) for size in (*outputs, widest)),
             np.empty((pairs, LANES), np.int32),
             np.empty(((widest + 1) // 2, LANES), np.int32),
             np.full(LANES, 1 / UNIT, np.float32),
             np.empty(LANES, np.float32),
         )
+
+
+class _Group:
+    """:data:`LANES` streams in step with each other."""
+
+    def __init__(self, net: Network, first_symbol: int) -> None:
+        memory, levels = Memory(net), net.sizes[3]
+        self._network = (net, memory.ring, memory.ring_steps)
+        self._scratch = memory.scratch
         self._levels = levels
         self._draw = (np.empty(levels * LANES, np.int32), np.empty((2, LANES)))
         self._symbols, self._steps = np.full(LANES, first_symbol, np.int64), 0
@@ -179,21 +196,24 @@ class Kernel:
         marks: Integers | None = None,
     ) -> Integers:
         """Draws ``symbols[T, streams]``, ``uniforms`` and ``marks`` alike; ``conditions[frames, L, 2R, streams]``."""
-        owns, signs = self._split(whole_blocks(conditions, self._net)), self._split(every(marks, uniforms.shape))
-        groups = zip(self._groups, owns, signs, self._split(uniforms), strict=True)
+        split = partial(split_streams, groups=len(self._groups))
+        owns, signs = split(whole_blocks(conditions, self._net)), split(every(marks, uniforms.shape))
+        groups = zip(self._groups, owns, signs, split(uniforms), strict=True)
         drawn = [group.generate(own, hop_length, sign, numbers, rule) for group, own, sign, numbers in groups]
         return np.concatenate(drawn, axis=-1)[..., : uniforms.shape[-1]]
 
     def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
         """Logits ``[T, K, streams]`` of each step when the streams are made to go through ``symbols[T, streams]``."""
-        owns, signs = self._split(whole_blocks(conditions, self._net)), self._split(every(marks, symbols.shape))
-        groups = zip(self._groups, owns, signs, self._split(symbols), strict=True)
+        split = partial(split_streams, groups=len(self._groups))
+        owns, signs = split(whole_blocks(conditions, self._net)), split(every(marks, symbols.shape))
+        groups = zip(self._groups, owns, signs, split(symbols), strict=True)
         logits = [group.score(own, hop_length, sign, given) for group, own, sign, given in groups]
         return np.concatenate(logits, axis=-1)[..., : symbols.shape[-1]]
 
-    def _split(self, array: npt.NDArray[_Number]) -> list[npt.NDArray[_Number]]:
-        """``array[..., streams]`` for each group; lanes without a stream go along with the last."""
-        lanes = np.arange(len(self._groups) * LANES).reshape(-1, LANES)
-        if array.shape[-1] == lanes.size == LANES:
-            return [np.ascontiguousarray(array)]
-        return [array.take(np.minimum(own, array.shape[-1] - 1), axis=-1) for own in lanes]
+
+def split_streams(array: npt.NDArray[_Number], groups: int) -> list[npt.NDArray[_Number]]:
+    """``array[..., streams]`` for each group of :data:`LANES`; lanes without a stream go along with the last."""
+    lanes = np.arange(groups * LANES).reshape(-1, LANES)
+    if array.shape[-1] == lanes.size == LANES:
+        return [np.ascontiguousarray(array)]
+    return [array.take(np.minimum(own, array.shape[-1] - 1), axis=-1) for own in lanes]

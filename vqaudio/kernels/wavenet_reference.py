@@ -62,22 +62,19 @@ def every(marks: Integers | None, shape: tuple[int, ...]) -> Integers:
     return np.zeros(shape, np.int64) if marks is None else marks
 
 
-class Kernel:
-    """One stream: its weights and what it remembers."""
+class Stack:
+    """The layers and the head of one stream: their weights and what they remember."""
 
-    def __init__(self, weights: Weights, first_symbol: int) -> None:
-        """``first_symbol`` (0..K) is taken to come before the first step."""
+    def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self.symbol = first_symbol
         residual = weights.embedding.shape[1]
         self.inputs = [[np.zeros(residual, np.float32)] * int(dilation) for dilation in weights.dilations]
 
-    def step(self, condition: Floats, mark: int) -> Floats:
-        """Logits ``[K]`` of the next symbol, given the one before it, its ``mark`` and ``condition[L, 2R]``; remembers
-        the inputs."""
+    def __call__(self, x: Floats, condition: Floats) -> Floats:
+        """The head's outputs ``[K]`` for the first layer's input ``x[R]`` and ``condition[L, 2R]``; remembers the
+        inputs."""
         w = self.weights
-        residual = w.embedding.shape[1]
-        x = w.embedding[self.symbol] + w.marks[mark]
+        residual = len(x)
         skips = np.zeros(w.hidden.shape[0], np.float32)
         for layer, memory in enumerate(self.inputs):
             gates = condition[layer] + memory.pop(0) @ w.past[layer] + x @ w.now[layer]
@@ -86,8 +83,23 @@ class Kernel:
             x = x + out[:residual]
             skips = skips + out[residual:]
         hidden = np.maximum(np.maximum(skips, 0) @ w.hidden + w.hidden_bias, 0)
-        logits: Floats = hidden @ w.logits + w.logits_bias
-        return logits
+        outputs: Floats = hidden @ w.logits + w.logits_bias
+        return outputs
+
+
+class Kernel:
+    """One stream: its weights and what it remembers."""
+
+    def __init__(self, weights: Weights, first_symbol: int) -> None:
+        """``first_symbol`` (0..K) is taken to come before the first step."""
+        self.weights = weights
+        self.symbol = first_symbol
+        self._stack = Stack(weights)
+
+    def step(self, condition: Floats, mark: int) -> Floats:
+        """Logits ``[K]`` of the next symbol, given the one before it, its ``mark`` and ``condition[L, 2R]``; remembers
+        the inputs."""
+        return self._stack(self.weights.embedding[self.symbol] + self.weights.marks[mark], condition)
 
     def generate(
         self,
