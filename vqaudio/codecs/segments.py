@@ -99,7 +99,8 @@ class Part(NamedTuple):
 class _OneBlasThread:
     """Holds BLAS to one thread while any call needs it, and gives back what was before when the last one has ended.
 
-    The limit is the process's: calls that overlap would each take the other's for what was before.
+    The limit is the process's: calls that overlap would each take the other's for what was before. And threadpoolctl
+    lets only the thread that set it change it again, as long as that one lives: so threads of their own do both.
     """
 
     def __init__(self) -> None:
@@ -109,15 +110,28 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if not self._users:
-                self._limits = threadpool_limits(1, "blas")
+                _in_a_thread(self._limit)
             self._users += 1
 
     def __exit__(self, *failure: object) -> None:
         with self._lock:
             self._users -= 1
-            if not self._users and self._limits is not None:
-                self._limits.restore_original_limits()
-                self._limits = None
+            if not self._users:
+                _in_a_thread(self._give_back)
+
+    def _limit(self) -> None:
+        self._limits = threadpool_limits(1, "blas")
+
+    def _give_back(self) -> None:
+        if self._limits is not None:
+            self._limits.restore_original_limits()
+            self._limits = None
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 _ONE_BLAS_THREAD = _OneBlasThread()
