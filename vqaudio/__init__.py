@@ -15,15 +15,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqaudio.bitstream.header import Coder
     from vqaudio.codecs.loading import Codec, ImageCodec, Stream, load
     from vqaudio.errors import VqaudioError
 
 __version__ = "0.1.0"
 
-__all__ = ["Codec", "ImageCodec", "Stream", "VqaudioError", "__version__", "load"]
+__all__ = ["Codec", "Coder", "ImageCodec", "Stream", "VqaudioError", "__version__", "load"]
 
 _HOME = {
     "Codec": "vqaudio.codecs.loading",
+    "Coder": "vqaudio.bitstream.header",
     "ImageCodec": "vqaudio.codecs.loading",
     "Stream": "vqaudio.codecs.loading",  # not stream's own: the codecs know the models that streams need
     "VqaudioError": "vqaudio.errors",

@@ -27,8 +27,12 @@ def bundle(trained: Path, target: Path, card: Path, licence: str, learnt_from: P
     if licence:
         facts["licence"] = licence
     state = checkpoint.read_tensors(trained / checkpoint.WEIGHTS_FILE)
-    # the codebooks' sums follow from the rest
-    state = {name: tensor for name, tensor in state.items() if not name.endswith("ema_sum")}
+    # the codebooks' sums follow from the rest, and the discriminator is for training alone
+    state = {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.endswith("ema_sum") and not name.startswith("discriminator.")
+    }
     checkpoint.save_model(target, checkpoint.read_config(trained), state, facts, half=True)
     shutil.copy(card, target / "CARD.md")
     sources = read_sources(trained)

@@ -389,3 +389,58 @@ def test_stream_facts(tiny_codec: Codec) -> None:
     assert facts.model is None
     empty = stream_facts(OpenStream(io.BytesIO(encoded(tiny_codec, np.zeros((1, 0), np.float32)))))
     assert (empty.coded.bits_per_second, empty.codes_used, empty.entropy_bits) == (None, 0, 0)
+
+
+# ----------------------------------------------------------------------------------------- what callers may give it
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_of_any_floats_are_coded(tiny_codec: Codec, kind: torch.dtype) -> None:
+    wave = (torch.arange(2000) % 16 / 16 - 0.5).to(kind).requires_grad_()  # exact in each of them
+    expected = tiny_codec.encode(wave.detach().float().numpy(), 16000)
+    np.testing.assert_array_equal(tiny_codec.encode(wave, 16000).codes, expected.codes)
+
+
+@pytest.mark.parametrize("rate", [None, "16000", float("nan"), float("inf"), 16000.5])
+def test_rates_that_are_none_are_refused(tiny_codec: Codec, rate: object) -> None:
+    with pytest.raises(SoundError, match="sample rate"):
+        tiny_codec.encode(np.zeros(100, np.float32), rate)  # type: ignore[arg-type]
+
+
+def test_a_turned_array_is_noticed(tiny_codec: Codec) -> None:
+    with pytest.raises(SoundError, match="transpose it"):
+        tiny_codec.encode(np.zeros((16000, 2), np.float32), 16000)
+
+
+@pytest.mark.parametrize("given", ["nonsense", 7, b"prior"])
+def test_unknown_coders_are_refused_at_once(tiny_codec: Codec, given: object) -> None:
+    with pytest.raises(ConfigError, match="give 'prior' or 'packed'"):
+        tiny_codec.encode(np.zeros(100, np.float32), 16000, given)  # type: ignore[arg-type]
+
+
+def test_coders_go_by_name(talking_codec: Codec) -> None:
+    wave = np.zeros(1000, np.float32)
+    for name in ("prior", "packed"):
+        assert talking_codec.encode(wave, 16000, name).header.coder is Coder[name.upper()]
+
+
+@pytest.mark.parametrize(("seed", "temperature"), [(None, None), (0.5, None), (-1, None), (0, "hot"), (0, 0.0)])
+def test_draws_of_no_sense_are_refused(tiny_codec: Codec, seed: object, temperature: object) -> None:
+    stream = tiny_codec.encode(np.zeros(100, np.float32), 16000)
+    with pytest.raises(ConfigError, match="is not valid"):
+        tiny_codec.decode(stream, seed, temperature)  # type: ignore[arg-type]
+
+
+def test_a_codec_and_a_stream_tell_their_figures(hearing_codec: Codec) -> None:
+    stream = hearing_codec.encode(np.zeros(8820, np.float32), 44100)
+    assert (hearing_codec.sample_rate, hearing_codec.channels, hearing_codec.num_quantizers) == (16000, 1, 4)
+    assert hearing_codec.frame_rate == 16000 / 256
+    assert (stream.sample_rate_hz, stream.duration_s) == (44100, 0.2)
+    file = io.BytesIO()
+    stream.write(file)
+    assert stream.bits_per_second == 8 * len(file.getvalue()) / 0.2
+
+
+def test_bundled_models_go_by_a_path_of_their_name(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    monkeypatch.setattr(bundled, "PRETRAINED", tiny_model.parent)
+    assert bundled.model_folder(Path(tiny_model.name)) == tiny_model

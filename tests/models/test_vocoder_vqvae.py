@@ -103,6 +103,14 @@ def test_the_delay_is_what_the_model_states(model: VocoderVQVAE) -> None:
     assert first - reached > model.delay_s * VOCODED.sample_rate_hz - vocoder - 2 * VECTOR  # nor is it stated too long
 
 
+def test_a_model_without_its_discriminator_loads_and_nothing_else_may_lack(model: VocoderVQVAE) -> None:
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("discriminator.")}
+    model.load_state_dict(dict(state))
+    del state["bands_head.bias"]
+    with pytest.raises(RuntimeError, match=r"bands_head\.bias"):
+        model.load_state_dict(state)
+
+
 def test_batches_without_parameters_are_refused(model: VocoderVQVAE) -> None:
     batch = batch_of()
     del batch["bands"]

@@ -305,12 +305,48 @@ def test_a_checkpoint_without_its_state_is_refused(shards: AudioShards, begun: P
         train(RunConfig(MODEL, TRAIN), shards, begun, resume=True, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 3}, r"train\.seed = 3 is not the run's: resume with seed 0"),
+        ({"phases": (dataclasses.replace(CODES_PHASE, name="other"),)}, r"has begun with codes: keep"),
+        ({"phases": (dataclasses.replace(CODES_PHASE, batch_size=2),)}, r"codes\.batch_size = 2 is not what"),
+    ],
+)
+def test_another_training_is_not_resumed(
+    shards: AudioShards, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(RunConfig(MODEL, TRAIN), shards, tmp_path, device="cpu", observer=Listener({2: signal.SIGTERM}))
+    with pytest.raises(ConfigError, match=said):
+        train(RunConfig(MODEL, dataclasses.replace(TRAIN, **changes)), shards, tmp_path, resume=True, device="cpu")
+
+
+def test_other_data_are_not_resumed_with(shards: AudioShards, begun: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards.folder, tmp_path / "others")
+    index = json.loads((tmp_path / "others" / "index.json").read_text(encoding="utf-8"))
+    index["shards"][0]["sha256"] = "0" * 64
+    (tmp_path / "others" / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(DataError, match="learnt from other shards"):
+        train(RunConfig(MODEL, TRAIN), AudioShards(tmp_path / "others"), begun, resume=True, device="cpu")
+
+
+@pytest.mark.parametrize("wrong", [{"train": ("decodr",)}, {"objective": (("kl", 1.0),)}])
+def test_a_later_phase_is_checked_before_the_first_begins(
+    shards: AudioShards, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    later = dataclasses.replace(CODES_PHASE, name="later", **wrong)
+    with pytest.raises(ConfigError):
+        train(RunConfig(MODEL, dataclasses.replace(TRAIN, phases=(CODES_PHASE, later))), shards, tmp_path, device="cpu")
+    assert not (tmp_path / CHECKPOINTS).exists()
+
+
 def test_a_phase_may_not_change_its_parts_halfway(shards: AudioShards, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(RunConfig(MODEL, TRAIN), shards, tmp_path, device="cpu", observer=Listener({2: signal.SIGTERM}))
     fewer = dataclasses.replace(CODES_PHASE, train=("encoder",))
     config = RunConfig(MODEL, dataclasses.replace(TRAIN, phases=(fewer,)))
-    with pytest.raises(ModelError, match="leave the phase's parts as they were"):
+    with pytest.raises(ConfigError, match=r"codes\.train = .* is not what the phase began with"):
         train(config, shards, tmp_path, resume=True, device="cpu")
 
 

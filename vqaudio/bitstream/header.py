@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from vqaudio.bitstream.entropy import MAX_CODEBOOK_SIZE, bits_per_code
-from vqaudio.errors import ContainerError
+from vqaudio.errors import ConfigError, ContainerError
 
 MAGIC = b"\x8bVQA"  # no text starts with a lone continuation byte
 VERSION = 1
@@ -46,6 +46,19 @@ class Coder(IntEnum):
 
     PACKED = 0
     PRIOR = 1
+
+    @classmethod
+    def named(cls, coder: "Coder | str") -> "Coder":
+        """``coder`` itself, or the one whose name ("prior", "packed") it is.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if isinstance(coder, Coder):
+            return coder
+        if isinstance(coder, str) and coder.upper() in cls.__members__:
+            return cls[coder.upper()]
+        raise ConfigError(f"coder = {coder!r} is not valid: give 'prior' or 'packed'")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A whole stream in memory: its codes, and what was lost of them on the way."""
 
+import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -71,6 +72,23 @@ class Stream:
             raise ContainerError(f"codes have the shape {self.codes.shape}; the header promises {expected}")
         check_codes(self.codes, self.header.codebook_size)
         object.__setattr__(self, "codes", np.ascontiguousarray(self.codes, np.int32))
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the sound that was coded; 0 of a picture."""
+        return self.header.sample_rate_hz
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the sound that was coded; 0 of a picture."""
+        return self.header.shape[0] / self.header.sample_rate_hz if self.header.modality is Modality.AUDIO else 0.0
+
+    @property
+    def bits_per_second(self) -> float:
+        """Of the file that :meth:`write` makes, all bytes counted; 0 of a picture and of a sound of no length."""
+        file = io.BytesIO()
+        self.write(file)
+        return 8 * len(file.getvalue()) / self.duration_s if self.duration_s else 0.0
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False, coder: BlockCoder | None = None) -> None:
         """Write the stream to the file ``path``, whole or not at all; see :func:`atomic_write` and :meth:`write`."""

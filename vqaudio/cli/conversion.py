@@ -1,7 +1,6 @@
 """Who is to speak, as the command line names them, and the work of ``vqaudio convert``."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import typer
 
 from vqaudio.cli.console import Report
 from vqaudio.cli.jobs import Wishes, decode_open
-from vqaudio.cli.paths import STANDARD, Job, check_targets, plan
+from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def convert_one(codec: "Codec", conversion: Conversion, wishes: Wishes, voices: 
 
     name = Job(conversion.source, "").name
     with tempfile.TemporaryFile() as tokens:
-        with spool(sys.stdin.buffer) if conversion.source == STANDARD else SoundReader(conversion.source) as sound:
+        with spool(standard_input()) if conversion.source == STANDARD else SoundReader(conversion.source) as sound:
             encode_file(codec, sound, tokens, Coder.PACKED)
         for speaker, target in conversion.targets:
             with report.guard(target if len(conversion.targets) > 1 else name):

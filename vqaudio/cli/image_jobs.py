@@ -3,12 +3,14 @@
 import io
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqaudio.cli.console import Report
 from vqaudio.cli.paths import STANDARD, Job, announced_compiling, binary_input, binary_output
+from vqaudio.errors import OutputError
 
 if TYPE_CHECKING:
     from vqaudio.bitstream.entropy import BlockCoder
@@ -197,12 +199,15 @@ def evaluate_images(
     from vqaudio.io.atomic import atomic_write
 
     codec = load_images(model, device)
-    with announced_compiling(report):
-        codec.warm_coder(codec.default_coder())
-    result = evaluate_pictures(codec, source, limit, report.tracked, pictures)
-    if output:
-        with atomic_write(output, force) as file:
-            file.write(json.dumps(asdict(result), indent=1).encode())
+    if pictures and pictures.exists() and not force:
+        raise OutputError(f"{pictures} exists; use --force to overwrite what is in it")
+    with ExitStack() as files:  # refused now, if at all, and not after an hour's work
+        document = files.enter_context(atomic_write(output, force)) if output else None
+        with announced_compiling(report):
+            codec.warm_coder(codec.default_coder())
+        result = evaluate_pictures(codec, source, limit, report.tracked, pictures)
+        if document:
+            document.write(json.dumps(asdict(result), indent=1).encode())
     for line in _evaluation_lines(result):
         report.result(line, {})
     for line in result.failed:

@@ -1,7 +1,6 @@
 """One file of the many that a command is given: which result it becomes, and the work from one to the other."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,16 @@ import typer
 
 from vqaudio.cli.console import Report
 from vqaudio.cli.image_jobs import decode_picture, encode_picture
-from vqaudio.cli.paths import STANDARD, Job, announced_compiling, binary_input, binary_output, is_picture
+from vqaudio.cli.paths import (
+    STANDARD,
+    Job,
+    announced_compiling,
+    binary_input,
+    binary_output,
+    is_picture,
+    standard_input,
+    standard_output,
+)
 from vqaudio.errors import ModelError, SoundError
 
 if TYPE_CHECKING:
@@ -40,7 +48,7 @@ def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) 
     from vqaudio.io.sound import SoundWriter
 
     if target == STANDARD:
-        with SoundWriter(sys.stdout.buffer, sample_rate_hz, channels) as writer:
+        with SoundWriter(standard_output(), sample_rate_hz, channels) as writer:
             yield writer
         return
     with atomic_path(target, force) as temporary:
@@ -82,7 +90,7 @@ def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, rep
 
     started = time.perf_counter()
     with (
-        spool(sys.stdin.buffer) if job.source == STANDARD else SoundReader(job.source) as sound,
+        spool(standard_input()) if job.source == STANDARD else SoundReader(job.source) as sound,
         binary_output(job.target, force) as file,
         report.progress(job.name) as progress,
     ):

@@ -85,12 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line on ``arguments`` (by default the program's own) and returns its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+    if sys.stderr is None:  # closed; print() would write to standard output instead
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the program ends
     with _sigterm_as_exception():
         code = _run(arguments)
     try:
         print(end="", flush=True)
     except OSError as error:
-        if not is_broken_pipe(error):
+        if not is_broken_pipe(error) and not code:  # a failure that was told is not told again
             complain(words_for(error), "standard output")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's own last flush
         code = code or 1

@@ -12,11 +12,12 @@ from vqaudio.cli.image_jobs import evaluate_images
 from vqaudio.cli.jobs import (
     codes_sounds,
 )
-from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app
+from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app, refuse_given
 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model's name or a folder.")],
     data: Annotated[
         Path,
@@ -74,6 +75,8 @@ def evaluate(
     """
     report = Report(quiet)
     if not codes_sounds(model):
+        of_sounds = ("listen", "speakers", "compare", "metrics", "phones", "whisper", "seed", "temperature")
+        refuse_given(context, f"is for sounds, and {model} is a model of pictures", *of_sounds)
         evaluate_images(model, data, output, limit, page, device, force, report)
         report.finish()
         return

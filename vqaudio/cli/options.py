@@ -5,6 +5,20 @@ from typing import Annotated
 
 import typer
 
+
+def refuse_given(context: typer.Context, why: str, *names: str) -> None:
+    """Refuses the options ``names`` where the user gave them; ``why`` completes "--name ...".
+
+    Raises:
+        typer.BadParameter: one was given.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = next(one for one in context.command.params if one.name == name).opts[0]
+            raise typer.BadParameter(f"{option} {why}: leave it out")
+
+
 app = typer.Typer(
     help="A speech codec: a VQ-VAE turns sound into discrete tokens, and tokens into sound.",
     add_completion=False,

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import typer
 
 from vqaudio.cli.console import Report
+from vqaudio.errors import OutputError, SoundError
 
 STANDARD = "-"  # standard input or output
 _SLOW_S = 3.0  # a warm-up that takes longer is compiling
@@ -65,7 +66,7 @@ def check_targets(jobs: list[Job]) -> None:
     sources: dict[str, str] = {}
     for job in jobs:
         if job.target == STANDARD:
-            if sys.stdout.isatty():
+            if sys.stdout is not None and sys.stdout.isatty():
                 raise typer.BadParameter("a terminal cannot show the result: redirect standard output, or give -o FILE")
             continue
         place = os.path.realpath(job.target)
@@ -91,8 +92,8 @@ def binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
     from vqaudio.io.atomic import atomic_write
 
     if target == STANDARD:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield standard_output()
+        standard_output().flush()
         return
     with atomic_write(target, force) as file:
         yield file
@@ -100,16 +101,55 @@ def binary_output(target: str, force: bool) -> Iterator[BinaryIO]:
 
 def binary_input(source: str) -> Any:
     """A context manager that gives the open binary file."""
-    return nullcontext(sys.stdin.buffer) if source == STANDARD else open(source, "rb")
+    return nullcontext(standard_input()) if source == STANDARD else open(source, "rb")
+
+
+def standard_input() -> BinaryIO:
+    """Standard input, as bytes; ``SoundError`` where it is closed."""
+    if sys.stdin is None:
+        raise SoundError("standard input is closed: name a file, or redirect one to it")
+    return sys.stdin.buffer
+
+
+def standard_output() -> BinaryIO:
+    """Standard output, as bytes; ``OutputError`` where it is closed."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: give -o FILE, or redirect it")
+    return sys.stdout.buffer
+
+
+class _Rejoined(io.RawIOBase):
+    """The bytes that were read of a pipe to see what it brings, and then the rest of it."""
+
+    name = "<stdin>"
+
+    def __init__(self, head: bytes, rest: io.BufferedReader) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._head:
+            self._head = self._rest.read1(len(buffer))
+        given = self._head[: len(buffer)]
+        self._head = self._head[len(given) :]
+        buffer[: len(given)] = given
+        return len(given)
 
 
 def first_bytes(source: str, count: int) -> bytes:
     """What the input begins with, if it can be read; standard input is none the shorter."""
     if source == STANDARD:
-        if isinstance(sys.stdin.buffer, io.BufferedReader):
-            return sys.stdin.buffer.peek(count)[:count]
-        head = sys.stdin.buffer.read(count)
-        sys.stdin.buffer.seek(-len(head), os.SEEK_CUR)
+        file = standard_input()
+        if not isinstance(file, io.BufferedReader):
+            head = file.read(count)
+            file.seek(-len(head), os.SEEK_CUR)
+            return head
+        head = file.peek(count)[:count]
+        if len(head) < count:  # a slow pipe brings a few bytes at a time
+            head = file.read(count)
+            sys.stdin = io.TextIOWrapper(io.BufferedReader(_Rejoined(head, file)))
         return head
     try:
         with open(source, "rb") as file:

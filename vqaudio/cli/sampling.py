@@ -31,12 +31,14 @@ from vqaudio.cli.options import (
     QuietOption,
     SpeakerOption,
     app,
+    refuse_given,
 )
-from vqaudio.cli.paths import Job
+from vqaudio.cli.paths import STANDARD, Job, check_targets
 
 
 @app.command()
 def sample(
+    context: typer.Context,
     output: Annotated[
         str | None,
         typer.Option(
@@ -68,15 +70,21 @@ def sample(
 ) -> None:
     """New speech, or new pictures, from the model's prior over its tokens."""
     if not codes_sounds(model):
-        report = report_for([Job(model, output or "sample.png")], quiet, as_json)
+        refuse_given(context, f"is for sounds, and {model} is a model of pictures", "seconds", "prompt", "speaker")
+        jobs = [Job(STANDARD, output or "sample.png")]
+        check_targets(jobs)
+        report = report_for(jobs, quiet, as_json)
         from vqaudio.codecs.image import load_images
 
         images = load_images(model, device)
         sample_pictures(images, output, count, seed, temperature, top_p, label, force, report)
         report.finish()
         return
+    refuse_given(context, f"is for pictures, and {model} is a model of sounds", "label")
     targets = sample_targets(output, count)
-    report = Report(quiet, as_json)
+    jobs = [Job(STANDARD, target) for target in targets]
+    check_targets(jobs)
+    report = report_for(jobs, quiet, as_json)
     codec = load_ready(model, device, report)
     from vqaudio.codecs.generation import generate
 

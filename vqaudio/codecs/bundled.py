@@ -32,7 +32,7 @@ def model_folder(model: str | Path) -> Path:
         ModelError: there is neither; the message lists the bundled names, the likeliest first.
     """
     names = bundled()
-    if model in names:
+    if str(model) in names:
         return PRETRAINED / model
     folder = Path(model)
     if folder.is_dir():

@@ -50,6 +50,9 @@ class WaveSound:
     """
 
     def __init__(self, wave: npt.ArrayLike, sample_rate_hz: int) -> None:
+        if isinstance(wave, torch.Tensor):  # of any kind of floats, on any device, with or without a gradient
+            wave = wave.detach().to("cpu")
+            wave = wave.float().numpy() if wave.is_floating_point() else wave.numpy()
         array = np.asarray(wave)
         if not np.issubdtype(array.dtype, np.floating):
             raise SoundError(f"the wave holds {array.dtype}; give floats, full scale 1.0 (16-bit integers / 32768)")
@@ -57,14 +60,16 @@ class WaveSound:
             raise SoundError(f"the wave has the shape {array.shape}; give [samples] or [channels, samples]")
         self._wave = np.atleast_2d(array)
         if not 1 <= len(self._wave) <= MAX_CHANNELS:
-            raise SoundError(f"the wave has {len(self._wave)} channels; give [channels, samples], 1 to {MAX_CHANNELS}")
+            turned = ": transpose it" if 1 <= self._wave.shape[1] <= MAX_CHANNELS else ""
+            held = f"the wave has {len(self._wave)} channels; give [channels, samples], 1 to {MAX_CHANNELS}"
+            raise SoundError(f"{held}{turned}")
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite and refused
             self._wave = np.ascontiguousarray(self._wave, np.float32)
         finite = np.isfinite(self._wave).all(axis=0)
         if not finite.all():
             raise SoundError(f"the wave holds NaN or infinity, first in sample {int(np.argmin(finite))}; repair it")
-        if sample_rate_hz != int(sample_rate_hz):
-            raise SoundError(f"the sample rate is {sample_rate_hz} Hz; give a whole number")
+        if not isinstance(sample_rate_hz, int | float | np.number) or sample_rate_hz % 1 != 0:  # NaN and infinity too
+            raise SoundError(f"the sample rate is {sample_rate_hz!r} Hz; give a whole number")
         self.sample_rate_hz, self.channels = int(sample_rate_hz), len(self._wave)
 
     def blocks(self, frames: int) -> Iterator[Block]:

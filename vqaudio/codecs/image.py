@@ -78,7 +78,7 @@ class ImageCodec:
 
     # ------------------------------------------------------------------------------------------------ whole pictures
 
-    def encode(self, picture: npt.ArrayLike, coder: Coder | None = None, progress: Progress = _ignore) -> Stream:
+    def encode(self, picture: npt.ArrayLike, coder: Coder | str | None = None, progress: Progress = _ignore) -> Stream:
         """Codes a picture.
 
         Args:
@@ -158,8 +158,8 @@ class ImageCodec:
         header = self._header(rows * self.config.tile, len(codes) // rows * self.config.tile, None)
         return Stream(header, codes.reshape(1, *header.grid), block_coder=self.block_coder(header.coder))
 
-    def _header(self, height: int, width: int, coder: Coder | None) -> Header:
-        coder = self.default_coder() if coder is None else coder
+    def _header(self, height: int, width: int, coder: Coder | str | None) -> Header:
+        coder = self.default_coder() if coder is None else Coder.named(coder)
         if coder is Coder.PRIOR:
             self.block_coder(coder)  # refuses a model that has no prior to code with
         return Header(

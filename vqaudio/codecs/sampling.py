@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from vqaudio.arrays import Floats
 from vqaudio.errors import ConfigError
 
@@ -21,7 +23,7 @@ class Sampling:
     voice: Floats | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed = {self.seed} is not valid: give 0 to {2**63 - 1}")
-        if not 0 < self.temperature < math.inf:
-            raise ConfigError(f"temperature = {self.temperature} is not valid: give a number above 0")
+        if not (isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**63):
+            raise ConfigError(f"seed = {self.seed!r} is not valid: give 0 to {2**63 - 1}")
+        if not (isinstance(self.temperature, float | int | np.number) and 0 < self.temperature < math.inf):
+            raise ConfigError(f"temperature = {self.temperature!r} is not valid: give a number above 0")

@@ -124,6 +124,26 @@ class Codec:
         """The model's configuration."""
         return self.model.config
 
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second at which the model codes; sounds of other rates are resampled."""
+        return self.config.sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Channels that are coded together: 1, for each channel of a sound is coded by itself."""
+        return 1
+
+    @property
+    def num_quantizers(self) -> int:
+        """Tokens of a frame, each from a codebook of its own."""
+        return self.model.stages
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames of ``num_quantizers`` tokens a second."""
+        return self.sample_rate / self.config.encoder.hop_length
+
     def default_coder(self) -> Coder:
         """How this model's streams are smallest: by its prior where it has one."""
         prior = self.model.prior
@@ -144,13 +164,14 @@ class Codec:
             raise ConfigError("the model has no prior to code with: use the packed coder")
         return PriorCoder(frequency_model(self.model.prior))
 
-    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | None = None) -> Stream:
+    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | str | None = None) -> Stream:
         """Codes a sound.
 
         Args:
-            wave: floats ``[T]`` or ``[channels, T]``, full scale 1.0, though any level does. T may be 0.
+            wave: floats, an array or a tensor, ``[T]`` or ``[channels, T]``, full scale 1.0, though any level does. T
+                may be 0.
             sample_rate_hz: 1,000 to 768,000.
-            coder: how the codes will be written; :meth:`default_coder` where left out.
+            coder: how the codes will be written, also by name: "prior" or "packed"; left out, :meth:`default_coder`.
 
         Raises:
             SoundError: the array has another shape, or holds integers, NaN or infinity; or the rate is not supported.
@@ -246,7 +267,7 @@ class Codec:
 
     # ---------------------------------------------------------------------------------------------- block by block
 
-    def encode_blocks(self, sound: Sound, coder: Coder | None = None) -> tuple[Header, Iterator[Codes]]:
+    def encode_blocks(self, sound: Sound, coder: Coder | str | None = None) -> tuple[Header, Iterator[Codes]]:
         """The header of a sound, after one pass over it, and its codes, ``[channels, n]`` for each block of a stream.
 
         Raises, also while iterating, what reading the sound raises, and as :meth:`encode`.
@@ -275,8 +296,8 @@ class Codec:
         sampling = Sampling(seed, warmth, exact, self.check_speaker(speaker))
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
-    def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | None) -> Header:
-        coder = self.default_coder() if coder is None else coder
+    def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | str | None) -> Header:
+        coder = self.default_coder() if coder is None else Coder.named(coder)
         if coder is Coder.PRIOR and self.model.prior is None:
             raise ConfigError("the model has no prior to code with: use the packed coder")
         return Header(

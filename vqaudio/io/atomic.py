@@ -1,8 +1,10 @@
-"""Output files that appear whole or not at all."""
+"""Output files and folders that appear whole or not at all."""
 
+import ctypes
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +45,55 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     """Give a binary file whose content becomes ``path`` when the block ends well; see :func:`atomic_path`."""
     with atomic_path(path, overwrite) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``path`` that takes its place when the block ends without an error.
+
+    All that is in it is on the disk by then. A folder that is there already stays until the very moment at which the
+    two change places, where the system can do that at once; elsewhere there is a moment without any.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            _sync(written)
+        if path.exists() and not _exchange(temporary, path):
+            retired = path.with_name(f".{path.name}.{secrets.token_hex(8)}.old")
+            path.rename(retired)
+            temporary.rename(path)
+            shutil.rmtree(retired)
+        elif temporary.exists() and not path.exists():
+            temporary.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # by now, after an exchange, it holds what was there before
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # some systems open no folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False, and nothing done, where the system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
 
 
 def _check_target(name: str, target: Path, overwrite: bool) -> None:

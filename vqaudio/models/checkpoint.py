@@ -4,12 +4,9 @@ A training checkpoint has ``training.safetensors`` beside them (raw weights and 
 only. Folders appear whole or not at all. No file is ever unpickled.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vqaudio.errors import ConfigError, ModelError
+from vqaudio.io.atomic import atomic_folder
 from vqaudio.models.config import (
     AudioVQVAEConfig,
     ModelConfig,
@@ -46,25 +44,6 @@ def build(config: ModelConfig) -> Model:
     if isinstance(config, VocoderVQVAEConfig):
         return VocoderVQVAE(config)
     return ImageVQVAE(config) if isinstance(config, ImageVQVAEConfig) else ImageVAE(config)
-
-
-@contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside ``path`` that takes its place when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if path.exists():
-            retired = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(retired)
-            temporary.rename(path)
-            shutil.rmtree(retired)
-        else:
-            temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_model(

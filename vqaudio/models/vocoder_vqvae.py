@@ -6,7 +6,7 @@ phase driven by pulses and noise, makes sound of them. Parameters are learnt aga
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,13 @@ def pitch_classes(f0_hz: Tensor) -> Tensor:
     return torch.where((f0_hz > 0)[..., None], classes, silent).transpose(1, 2)
 
 
+def _without_discriminator(model: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Bundled models have no discriminator: one that is trained on begins with a fresh one."""
+    if not any(name.startswith(f"{prefix}discriminator.") for name in state):
+        own = model.get_submodule("discriminator").state_dict()
+        state.update({f"{prefix}discriminator.{name}": tensor for name, tensor in own.items()})
+
+
 class VocoderVQVAE(SpeechModel):
     """Speech to tokens to speech parameters. Loss terms: ``codebook`` (the quantizer's, equation 3), ``bands`` (mean
     absolute error of log power, soft sounds weighing less), ``pitch`` (cross entropy, nats a frame), ``adversarial``
@@ -58,6 +65,7 @@ class VocoderVQVAE(SpeechModel):
         self.bands_head = nn.Conv1d(config.conditioning.features, config.vocoder.bands, 1)
         self.pitch_head = nn.Conv1d(config.conditioning.features, pitch.PITCHES + 1, 1)
         self.discriminator = PatchDiscriminator()
+        self.register_load_state_dict_pre_hook(_without_discriminator)  # type: ignore[no-untyped-call]
         self.add_prior()
 
     @property

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from vqaudio.errors import ConfigError, DataError, PictureError
+from vqaudio.io.atomic import atomic_folder
 from vqaudio.io.image import Picture
 from vqaudio.io.image_corpora import Sample, find_pictures
-from vqaudio.models.checkpoint import atomic_folder
 from vqaudio.models.config import ModelConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
 from vqaudio.training.packing import ShardWriter, is_validation

@@ -115,7 +115,7 @@ def _check(config: RunConfig, shards: Shards) -> None:
             f'model.speakers are not the data\'s: give ["*"] for all {len(shards.speakers)} of its, or none for '
             "a decoder that knows no speakers"
         )
-    for phase in config.train.phases:
+    for phase in config.train.phases:  # before the first of them begins
         hop, crop = model.encoder.hop_length, phase.crop_samples
         if crop % hop:
             raise ConfigError(f"{phase.name}.crop_samples = {crop} is not valid: give a multiple of {hop}")
@@ -153,6 +153,8 @@ class _Run:
         return self.model
 
     def go(self, newest: Path | None) -> Path:
+        for phase in self.config.train.phases:  # what is wrong in the last is told before the first has begun
+            self._check_phase(phase)
         optimizer_state = self._restore(newest) if newest else None
         if self.fabric.is_global_zero:
             self.journal = Journal(self.folder, self.state.step, self.observer.on_log if self.observer else None)
@@ -174,11 +176,6 @@ class _Run:
 
     def _run_phase(self, optimizer_state: dict[str, Tensor] | None, interrupted: Callable[[], bool]) -> None:
         phase = self.config.train.phases[self.state.phase]
-        if phase.batch_size % self.fabric.world_size:
-            processes = self.fabric.world_size
-            raise ConfigError(
-                f"{phase.name}.batch_size = {phase.batch_size} is not valid: give a multiple of {processes}"
-            )
         parameters = self._choose_parts(phase)
         optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, weight_decay=self.config.train.weight_decay)
         if optimizer_state:
@@ -191,6 +188,18 @@ class _Run:
             self.state.phase += 1
             self.state.phase_step = 0
 
+    def _check_phase(self, phase: PhaseConfig) -> None:
+        """Refuses a phase that would fail once its turn came."""
+        processes = self.fabric.world_size
+        if phase.batch_size % processes:
+            raise ConfigError(
+                f"{phase.name}.batch_size = {phase.batch_size} is not valid: give a multiple of {processes}"
+            )
+        parts = dict(self.model.named_children())
+        if unknown := sorted(set(phase.train) - set(parts)):
+            raise ConfigError(f"{phase.name}.train: there is no part {unknown[0]!r}: use {', '.join(sorted(parts))}")
+        self.trainable.set_objective(dict(phase.objective))
+
     def _told_to_stop(self, interrupted: bool) -> bool:
         """Whether any process was interrupted: all must end after the same step, or one would wait for the others."""
         if self.fabric.world_size > 1:
@@ -202,9 +211,6 @@ class _Run:
     def _choose_parts(self, phase: PhaseConfig) -> list[nn.Parameter]:
         """Freezes all parts but the phase's own, batch statistics and codebook averages included."""
         parts = dict(self.model.named_children())
-        unknown = sorted(set(phase.train) - set(parts))
-        if unknown:
-            raise ConfigError(f"{phase.name}.train: there is no part {unknown[0]!r}: use {', '.join(sorted(parts))}")
         self.model.eval().requires_grad_(False)
         for name in phase.train:
             parts[name].train().requires_grad_(True)
@@ -352,6 +358,7 @@ class _Run:
                 raise ConfigError(
                     f"{folder}: is of another model configuration; resume with the TOML that began the run"
                 )
+            self._check_resumed(document["training"], folder)
             self.state = RunState(**{f.name: document["training"][f.name] for f in fields(RunState)})
             tensors = checkpoint.read_tensors(folder / checkpoint.TRAINING_FILE)
             self.model.load_state_dict(checkpoint.with_prefix(tensors, "model."))
@@ -361,6 +368,24 @@ class _Run:
         except (KeyError, TypeError, RuntimeError) as error:
             raise ModelError(f"{folder}: is damaged ({str(error).splitlines()[-1].strip()}); {remedy}") from None
         return checkpoint.with_prefix(tensors, "optimizer.") if self.state.phase_step else {}
+
+    def _check_resumed(self, facts: dict[str, Any], folder: Path) -> None:
+        """Refuses to go on with other data, another seed or other phases than those of the checkpoint ``folder``; how
+        long the phases take, and how fast they learn, may change."""
+        if facts["data_sha256"] != self.shards.checksum:
+            raise DataError(f"{folder}: learnt from other shards; resume with --data that began the run")
+        before, now = facts["train"], to_mapping(self.config.train)
+        if before["seed"] != now["seed"]:
+            raise ConfigError(f"train.seed = {now['seed']} is not the run's: resume with seed {before['seed']}")
+        done = facts["phase"] + (facts["phase_step"] > 0)
+        names = [[phase["name"] for phase in train["phases"]][:done] for train in (before, now)]
+        if names[0] != names[1]:
+            raise ConfigError(f"train.phases: the run has begun with {', '.join(names[0])}: keep these, in this order")
+        if facts["phase_step"]:
+            for key in ("train", "objective", "batch_size", "crop_samples"):
+                old, new = (train["phases"][facts["phase"]].get(key) for train in (before, now))
+                if old != new:
+                    raise ConfigError(f"{names[0][-1]}.{key} = {new} is not what the phase began with: give {old}")
 
     def _finish(self) -> Path:
         finished = self.folder / FINISHED_MODEL

@@ -22,10 +22,10 @@ from vqaudio.arrays import Floats
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.dsp.world import analyse
 from vqaudio.errors import DataError, SoundError
+from vqaudio.io.atomic import atomic_folder
 from vqaudio.io.corpora import Recording, find_recordings
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.io.sound import SoundReader
-from vqaudio.models.checkpoint import atomic_folder
 from vqaudio.models.sources import file_checksum
 from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, Analysis, Utterance
 
