@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vqaudio.cli.console import Report
-from vqaudio.cli.jobs import Wishes, decode_open
+from vqaudio.cli.jobs import Wishes, decode_open, tell_of
 from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
 
@@ -98,6 +98,7 @@ def convert_one(codec: "Codec", conversion: Conversion, wishes: Wishes, voices: 
     with tempfile.TemporaryFile() as tokens:
         with spool(standard_input()) if conversion.source == STANDARD else SoundReader(conversion.source) as sound:
             encode_file(codec, sound, tokens, Coder.PACKED)
+        tell_of(sound, name, report)
         for speaker, target in conversion.targets:
             with report.guard(target if len(conversion.targets) > 1 else name):
                 tokens.seek(0)

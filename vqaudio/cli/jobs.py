@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vqaudio.codecs.speakers import Voice
     from vqaudio.codecs.speech import Codec
     from vqaudio.codecs.transcode import Coded, OpenStream
-    from vqaudio.io.sound import SoundWriter
+    from vqaudio.io.sound import SoundReader, SoundWriter
 
 
 def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
@@ -97,7 +97,16 @@ def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, rep
         coded = encode_file(codec, sound, file, coder, progress)
     facts = _figures(coded, job, time.perf_counter() - started)
     report.result(_line(facts), facts)
+    tell_of(sound, job.name, report)
     return facts
+
+
+def tell_of(sound: "SoundReader", name: str, report: Report) -> None:
+    """What was mended in a sound that has been read is a note; what is missing in it a failure."""
+    if sound.note:
+        report.note(f"{name}: {sound.note}")
+    if sound.problem:
+        report.failure(name, f"{sound.problem}; what could be read is coded")
 
 
 def sample_targets(output: str | None, count: int) -> list[str]:

@@ -82,6 +82,8 @@ def read_original(recording: Recording, sample_rate_hz: int) -> Original:
     """
     with SoundReader(recording.path) as sound:
         wave = resample(mixed(sound)[None], sound.sample_rate_hz, sample_rate_hz)[0]
+        if sound.problem:
+            raise SoundError(f"{recording.path}: {sound.problem}")
     if not len(wave):
         raise DataError(f"{recording.path}: is empty; leave it out")
     return Original(wave, sample_rate_hz, recording.transcript)

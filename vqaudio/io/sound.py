@@ -5,8 +5,11 @@ Blocks are ``float32`` NumPy arrays ``[channels, n]``: nothing here holds a whol
 
 import os
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Self, cast
 
@@ -15,13 +18,22 @@ import soundfile
 
 from vqaudio.arrays import Block
 from vqaudio.errors import SoundError
+from vqaudio.io.sound_layout import Window, layout_of
 
 Source = str | os.PathLike[str] | BinaryIO
 
 # --- Reading ---------------------------------------------------------------------------------------------------------
 
 _COUNTING_FRAMES = 65536  # read at once where only their number matters
-_MOST_METADATA_BYTES = 65536  # in a file that truly holds no sound
+_SALVAGED_FRAMES = 1024  # read at once where damage is near: more is saved before it
+_NO_COUNT = 2**40  # frames from which on a header's number stands for "not known"
+_TALKS = (
+    b"ID3",
+    b"\xff\xfb",
+    b"\xff\xf3",
+    b"\xff\xfa",
+    b"\xff\xf2",
+)  # beginnings of MP3, whose library prints warnings
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -79,8 +91,15 @@ def _seekable_bytes(source: Source, name: str) -> BinaryIO:
 class SoundReader:
     """A sound file of any format, sample rate and number of channels that libsndfile reads; a context manager.
 
-    ``source`` is a path or a binary file, which is read from its start and left open. Pipes may be given, too.
-    Attributes: ``name``, ``sample_rate_hz``, ``channels``. What is no readable sound file raises :class:`SoundError`.
+    ``source`` is a path or a binary file, which is read from its start and left open. Pipes may be given, too. What is
+    no readable sound file raises :class:`SoundError`; of one that is damaged or cut, what lies before is read.
+
+    Attributes:
+        name: of the file, for messages.
+        sample_rate_hz: as its header has it.
+        channels: as its header has them.
+        note: what was mended to read it; "" if nothing was.
+        problem: once a pass over it has ended, what is missing, and from which second on; "" if nothing is.
     """
 
     def __init__(self, source: Source) -> None:
@@ -93,6 +112,11 @@ class SoundReader:
             self._size = self._file.seek(0, os.SEEK_END)
             if self._size == 0:
                 raise SoundError(f"{self.name}: is empty (0 bytes); record or copy it again")
+            layout = layout_of(self._file, self._size, self.name)
+            self.note, self.problem = layout.note, layout.problem
+            self._parts, self._part = layout.parts, 0
+            self._talks = self._begins_with(_TALKS)
+            self._most = _COUNTING_FRAMES
             self._sound = self._open()
         except BaseException:
             if self._owns_file:
@@ -116,13 +140,21 @@ class SoundReader:
     def rewind(self) -> None:
         """Start again: the next block is the file's first."""
         self._sound.close()
+        self._part = 0
         self._sound = self._open()  # afresh, for seeking is not exact in every format
         self._position = 0
 
-    def _open(self) -> _Sequential:
+    def _begins_with(self, heads: tuple[bytes, ...]) -> bool:
         self._file.seek(0)
+        return self._file.read(3).startswith(heads)
+
+    def _open(self) -> _Sequential:
         try:
-            return _Sequential(self._file)
+            part = self._parts[self._part]
+            self._file.seek(0)
+            whole = (part.start, part.stop, part.patches) == (0, self._size, ())
+            with _hushed(self._talks):
+                return _Sequential(self._file if whole else Window(self._file, part, self.name))
         except soundfile.LibsndfileError as error:
             remedy = f'convert it first, e.g. ffmpeg -i "{self.name}" out.wav'
             raise SoundError(
@@ -165,21 +197,66 @@ class SoundReader:
 
     def _read(self, frames: int) -> Block:
         """The next ``[n, channels]`` samples, ``n <= frames``; none at the end."""
+        if self._frames is not None and self.problem:  # a pass before has found where the sound ends
+            frames = min(frames, self._frames - self._position)
         try:
-            samples = self._sound.read(frames, dtype="float32", always_2d=True)
+            with _hushed(self._talks):
+                samples = self._sound.read(min(frames, self._most), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            place = f"damaged or cut short after {self._position / self.sample_rate_hz:.3f} s"
-            raise SoundError(f"{self.name}: {place} ({_reason(error)}); copy it again or cut it there") from error
+            return self._salvaged(error)
         self._position += len(samples)
         if len(samples) == 0:
+            if self._part + 1 < len(self._parts):
+                self._sound.close()
+                self._part += 1
+                self._sound = self._open()
+                return self._read(frames)
             self._end()
         return cast(Block, samples)
 
-    def _end(self) -> None:
-        if self._position == 0 and self._size > _MOST_METADATA_BYTES:  # a recorder died before it wrote the length
-            held = f"its header says that it holds no sound, yet {self._size} bytes follow"
-            raise SoundError(f'{self.name}: {held}; rewrite it, e.g. ffmpeg -ignore_length 1 -i "{self.name}" out.wav')
+    def _salvaged(self, error: soundfile.LibsndfileError) -> Block:
+        """What lies between the last block and damage, in small blocks; at last none, and :attr:`problem` tells."""
+        if self._most > _SALVAGED_FRAMES:
+            position = self._position
+            self.rewind()
+            while self._position < position:
+                self._read(min(position - self._position, self._most))
+            self._most = _SALVAGED_FRAMES
+            return self._read(self._most)
+        place = f"damaged or cut short after {self._position / self.sample_rate_hz:.3f} s"
+        self.problem = f"{place} ({_reason(error)}); copy it again or cut it there"
+        if self._position == 0:
+            raise SoundError(f"{self.name}: {self.problem}") from error
         self._frames = self._position
+        return np.zeros((0, self.channels), np.float32)
+
+    def _end(self) -> None:
+        self._frames = self._position
+        told = self._sound.frames if len(self._parts) == 1 else 0
+        if self._position < told < _NO_COUNT and not self.problem:
+            found, missing = (frames / self.sample_rate_hz for frames in (self._position, told - self._position))
+            self.problem = f"ends after {found:.3f} s, {missing:.3f} s before its header says; copy it again"
+
+
+_HUSHING = threading.Lock()
+
+
+@contextmanager
+def _hushed(wanted: bool) -> Iterator[None]:
+    """Keeps what a library prints by itself from standard error, where ``wanted``; all else is quiet meanwhile."""
+    if not wanted or sys.__stderr__ is None:
+        yield
+        return
+    with _HUSHING:
+        kept = os.dup(2)
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def spool(file: BinaryIO) -> SoundReader:

@@ -44,6 +44,8 @@ def load_normalised(path: Path, sample_rate_hz: int) -> tuple[np.ndarray, float]
         resampler = StreamingResampler(reader.sample_rate_hz, sample_rate_hz)
         parts = [resampler.push(block.mean(0, keepdims=True)) for block in reader.blocks(1 << 16)]
         wave = np.concatenate([*parts, resampler.flush()], axis=1)
+        if reader.problem:
+            raise SoundError(f"{path}: {reader.problem}")
     (level,) = measure_level([wave], sample_rate_hz, 1)
     return wave[0], level.gain
 
