@@ -4,21 +4,20 @@ A picture is cut into tiles, padded right and below; each is coded by itself. A 
 a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that damage costs those alone.
 """
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.container import StreamReader
-from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
+from vqaudio.bitstream.entropy import Codes, FrequencyModel, bits_per_code
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage
 from vqaudio.bitstream.stream import Stream as StreamInMemory
+from vqaudio.codecs.base import BaseCodec
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.image_sampler import grid_frequency_model
 from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
@@ -39,8 +38,10 @@ def _ignore(share: float) -> None:
     pass
 
 
-class ImageCodec:
+class ImageCodec(BaseCodec):
     """A model that codes pictures. ``fingerprint`` (32 bytes) names it in the streams that it makes."""
+
+    modality = Modality.IMAGE
 
     def __init__(self, model: ImageVQVAE, fingerprint: bytes) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -51,30 +52,18 @@ class ImageCodec:
         """The model's configuration."""
         return self.model.config
 
-    def default_coder(self) -> Coder:
-        """How this model's streams are smallest: by its prior where it has one that needs not be told a class."""
-        return Coder.PACKED if self.model.prior is None or self.config.classes else Coder.PRIOR
+    @property
+    def codebook_size(self) -> int:
+        """Codes of the codebook."""
+        return self.config.quantizer.codebook_size
 
-    def block_coder(self, coder: Coder) -> BlockCoder:
-        """What turns codes into bytes and back. Threads may share it: each call has state of its own.
-
-        Raises:
-            ConfigError: the model has no prior to code with, or one that must be told a class.
-        """
-        return PackedCoder(self.config.quantizer.codebook_size) if coder is Coder.PACKED else self._prior_coder
-
-    @functools.cached_property
-    def _prior_coder(self) -> PriorCoder:
+    def frequency_model(self) -> Callable[[], FrequencyModel]:
+        """See :meth:`BaseCodec.frequency_model`."""
         if self.model.prior is None:
             raise ConfigError("the model has no prior to code with: use the packed coder")
         if self.config.classes:
             raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
-        return PriorCoder(grid_frequency_model(self.model.prior, *self.config.grid[:2]))
-
-    def warm_coder(self, coder: Coder) -> None:
-        """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
-        block_coder = self.block_coder(coder)
-        block_coder.decode(block_coder.encode(np.zeros(2, np.int32)), 2)
+        return grid_frequency_model(self.model.prior, *self.config.grid[:2])
 
     # ------------------------------------------------------------------------------------------------ whole pictures
 
@@ -135,20 +124,6 @@ class ImageCodec:
 
     # ------------------------------------------------------------------------------------------------------- streams
 
-    def read(self, file: BinaryIO) -> Stream:
-        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.bitstream.stream.Stream.read`.
-
-        Raises:
-            ModelError: another model made the stream.
-            ContainerError: the file is no stream, or its header is refused.
-        """
-        return self.read_from(StreamReader(file))
-
-    def read_from(self, reader: StreamReader) -> Stream:
-        """As :meth:`read`, of a stream whose header has been read."""
-        self.check(reader.header)  # which bounds the memory that the codes take
-        return Stream.read_from(reader, self.block_coder(reader.header.coder))
-
     def stream_of(self, codes: Codes, rows: int) -> Stream:
         """The stream of tiles ``codes[tiles, rows, columns, latents]`` that no picture was encoded to.
 
@@ -159,18 +134,15 @@ class ImageCodec:
         return Stream(header, codes.reshape(1, *header.grid), block_coder=self.block_coder(header.coder))
 
     def _header(self, height: int, width: int, coder: Coder | str | None) -> Header:
-        coder = self.default_coder() if coder is None else Coder.named(coder)
-        if coder is Coder.PRIOR:
-            self.block_coder(coder)  # refuses a model that has no prior to code with
         return Header(
             model_sha256=self.fingerprint,
             modality=Modality.IMAGE,
-            coder=coder,
+            coder=self.chosen_coder(coder),
             grid=self._grid(height, width),
             shape=(height, width),
             sample_rate_hz=0,
             channels=1,
-            codebook_size=self.config.quantizer.codebook_size,
+            codebook_size=self.codebook_size,
             tokens_per_block=self.config.tile_tokens * max(1, _BLOCK_TOKENS // self.config.tile_tokens),
             levels=(1.0,),
         )
@@ -179,19 +151,12 @@ class ImageCodec:
         rows, columns = tile_grid(height, width, self.config.tile)
         return rows * columns, self.config.tile_tokens // self.config.latents, self.config.latents
 
-    def check(self, header: Header) -> None:
-        """Refuses a stream that this codec cannot decode; the errors are those of :meth:`decode`."""
-        if header.model_sha256 != self.fingerprint:
-            theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
-            raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
-        if header.modality is not Modality.IMAGE:
-            raise ContainerError("the stream is that of a sound; give one of a picture")
-        if header.coder is Coder.PRIOR and (self.model.prior is None or self.config.classes):
-            raise ContainerError("the stream is coded under a prior that its model does not have; get an intact copy")
+    def check_numbers(self, header: Header) -> None:
+        """See :meth:`BaseCodec.check_numbers`."""
         height, width = header.shape
         if height * width > MAX_PIXELS:
             raise ContainerError(f"the stream is of {width} x {height} pixels, more than {MAX_PIXELS}; cut it up")
-        expected = (self._grid(height, width), self.config.quantizer.codebook_size, 1, 0)
+        expected = (self._grid(height, width), self.codebook_size, 1, 0)
         found = (header.grid, header.codebook_size, header.channels, header.tokens_per_block % self.config.tile_tokens)
         if found != expected:
             raise ContainerError("the header's numbers contradict each other; get an intact copy of the stream")

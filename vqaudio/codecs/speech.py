@@ -3,21 +3,20 @@
 Which models there are, and what is known of them, is here, too. Files of any length are transcode.py's.
 """
 
-import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from vqaudio.arrays import Block
-from vqaudio.bitstream.container import StreamReader
-from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, PriorCoder, bits_per_code
+from vqaudio.bitstream.entropy import Codes, FrequencyModel, bits_per_code
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
+from vqaudio.codecs.base import BaseCodec
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
@@ -108,12 +107,14 @@ def model_facts(folder: Path) -> ModelFacts:
 # -------------------------------------------------------------------------------------------------------------- codec
 
 
-class Codec:
+class Codec(BaseCodec):
     """A model that codes. ``fingerprint`` (32 bytes) names it in the streams that it makes.
 
     The level of each channel is normalised before coding and restored after. A sound's length and sample rate are
     restored exactly.
     """
+
+    modality = Modality.AUDIO
 
     def __init__(self, model: SpeechModel, fingerprint: bytes) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -144,25 +145,18 @@ class Codec:
         """Frames of ``num_quantizers`` tokens a second."""
         return self.sample_rate / self.config.encoder.hop_length
 
-    def default_coder(self) -> Coder:
-        """How this model's streams are smallest: by its prior where it has one."""
-        prior = self.model.prior
-        return Coder.PACKED if prior is None or prior.speakers is not None else Coder.PRIOR
+    @property
+    def codebook_size(self) -> int:
+        """Codes of each codebook."""
+        return self.config.quantizer.codebook_size
 
-    def block_coder(self, coder: Coder) -> BlockCoder:
-        """What turns codes into bytes and back. Threads may share it: each call has state of its own.
-
-        Raises:
-            ConfigError: the model has no prior to code with.
-            ModelError: the prior needs to be told who speaks.
-        """
-        return PackedCoder(self.config.quantizer.codebook_size) if coder is Coder.PACKED else self._prior_coder
-
-    @functools.cached_property
-    def _prior_coder(self) -> PriorCoder:
+    def frequency_model(self) -> Callable[[], FrequencyModel]:
+        """See :meth:`BaseCodec.frequency_model`."""
         if self.model.prior is None:
             raise ConfigError("the model has no prior to code with: use the packed coder")
-        return PriorCoder(frequency_model(self.model.prior))
+        if self.model.prior.speakers is not None:
+            raise ConfigError("the model's prior must be told who speaks, which no stream names: use the packed coder")
+        return frequency_model(self.model.prior)
 
     def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | str | None = None) -> Stream:
         """Codes a sound.
@@ -180,17 +174,6 @@ class Codec:
         header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz), coder)
         nothing = np.zeros((header.channels, 0), np.int32)
         return Stream(header, np.concatenate([nothing, *blocks], axis=1), block_coder=self.block_coder(header.coder))
-
-    def read(self, file: BinaryIO) -> Stream:
-        """The stream in an open file, whichever coder wrote it; see :meth:`vqaudio.bitstream.stream.Stream.read`.
-
-        Raises:
-            ModelError: another model made the stream.
-            ContainerError: the file is no stream, or its header is refused.
-        """
-        reader = StreamReader(file)
-        self.check(reader.header)
-        return Stream.read_from(reader, self.block_coder(reader.header.coder))
 
     def stream_of(self, codes: Codes, level: float = 1.0) -> Stream:
         """The stream of ``codes[channels, tokens]`` that no sound was encoded to, at the model's own rate.
@@ -255,12 +238,6 @@ class Codec:
         some = ", ".join(self.config.speakers[:3])
         raise ModelError(f"the model must be told who speaks: give a speaker (such as {some}) or a recording of one")
 
-    def warm_coder(self, coder: Coder) -> None:
-        """Compiles the kernel that codes under the prior, or fetches it from the disk, if ``coder`` needs it."""
-        codes = np.zeros(2, np.int32)
-        block_coder = self.block_coder(coder)
-        block_coder.decode(block_coder.encode(codes), len(codes))
-
     def warm_up(self) -> None:
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
         warm_decoder(self.model)
@@ -297,32 +274,22 @@ class Codec:
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | str | None) -> Header:
-        coder = self.default_coder() if coder is None else Coder.named(coder)
-        if coder is Coder.PRIOR and self.model.prior is None:
-            raise ConfigError("the model has no prior to code with: use the packed coder")
         return Header(
             model_sha256=self.fingerprint,
             modality=Modality.AUDIO,
-            coder=coder,
+            coder=self.chosen_coder(coder),
             grid=(token_count(frames, sample_rate_hz, self.model),),
             shape=(frames,),
             sample_rate_hz=sample_rate_hz,
             channels=len(levels),
-            codebook_size=self.config.quantizer.codebook_size,
+            codebook_size=self.codebook_size,
             tokens_per_block=BLOCK_TOKENS,
             levels=levels,
         )
 
-    def check(self, header: Header) -> None:
-        """Refuses a stream that this codec cannot decode; the errors are those of :meth:`decode`."""
-        if header.model_sha256 != self.fingerprint:
-            theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
-            raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
-        if header.modality is not Modality.AUDIO:
-            raise ContainerError("the stream is that of a picture; give one of a sound")
-        if header.coder is Coder.PRIOR and self.model.prior is None:
-            raise ContainerError("the stream is coded under a prior that its model does not have; get an intact copy")
+    def check_numbers(self, header: Header) -> None:
+        """See :meth:`BaseCodec.check_numbers`."""
         tokens = token_count(header.shape[0], header.sample_rate_hz, self.model)
-        expected = (tokens, self.config.quantizer.codebook_size)
+        expected = (tokens, self.codebook_size)
         if (header.tokens, header.codebook_size) != expected:
             raise ContainerError("the header's numbers contradict each other; get an intact copy of the stream")
