@@ -12,7 +12,7 @@ from PIL import Image
 
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.io.image_corpora import find_pictures, holds_pictures
-from vqaudio.models.config import AudioVQVAEConfig
+from vqaudio.models.config import AudioVQVAEConfig, PhaseConfig, RunConfig, TrainConfig
 from vqaudio.models.image_config import ImageVAEConfig
 from vqaudio.training.image_shards import ImageShards, open_shards, prepare_pictures
 from vqaudio.training.shards import AudioShards
@@ -245,11 +245,13 @@ def test_a_cut_shard_is_refused(shards: ImageShards) -> None:
 
 
 def test_models_and_data_that_do_not_fit(shards: ImageShards) -> None:
-    shards.check(TINY)
-    shards.check(ImageVAEConfig(tile=8))
-    for model in (AudioVQVAEConfig(), ImageVAEConfig(tile=16), CLASSY):
+    phase = PhaseConfig(name="all", steps=1, learning_rate=1e-3, train=("encoder",), objective=(("nll", 1.0),))
+    for model in (TINY, ImageVAEConfig(tile=8)):
+        config = RunConfig(model, TrainConfig((phase,)))
+        assert shards.fitted(config) == config
+    for other in (AudioVQVAEConfig(), ImageVAEConfig(tile=16), CLASSY):
         with pytest.raises(ConfigError):
-            shards.check(model)
+            shards.fitted(RunConfig(other, TrainConfig((phase,))))
 
 
 def test_shards_open_as_what_they_hold(shards: ImageShards) -> None:

@@ -127,6 +127,11 @@ class ImageVQVAE(nn.Module):
 
     # ---------------------------------------------------------------------------------------------- the coded path
 
+    @property
+    def codebook_size(self) -> int:
+        """Codes of the codebook."""
+        return self.config.quantizer.codebook_size
+
     def _latents(self, levels: Tensor) -> Tensor:
         """``z_e[B, D, rows, columns, latents]``; each vector has mean 0 and variance 1, as the sounds' have."""
         z = self.encoder(levels).unflatten(1, (self.config.latents, -1)).permute(0, 3, 4, 1, 2)
@@ -148,7 +153,7 @@ class ImageVQVAE(nn.Module):
     # -------------------------------------------------------------------------------------------------- learning
 
     def set_objective(self, weights: Mapping[str, float]) -> None:
-        """See :class:`vqaudio.models.speech_vqvae.Trainable`; the terms are ``nll``, ``codebook`` and ``prior``."""
+        """See :class:`vqaudio.models.trainable.Trainable`; the terms are ``nll``, ``codebook`` and ``prior``."""
         self.objective = _checked(weights, self.TERMS)
         if self.objective["prior"] and self.prior is None:
             raise ConfigError("objective.prior has no prior to train: add a [model.prior] table")
@@ -201,8 +206,13 @@ class ImageVAE(nn.Module):
         self.objective: dict[str, float] = {}
         self.set_objective(dict.fromkeys(self.TERMS, 1.0))
 
+    @property
+    def codebook_size(self) -> int:
+        """0: it has no codes."""
+        return 0
+
     def set_objective(self, weights: Mapping[str, float]) -> None:
-        """See :class:`vqaudio.models.speech_vqvae.Trainable`; the terms are ``nll`` and ``kl``."""
+        """See :class:`vqaudio.models.trainable.Trainable`; the terms are ``nll`` and ``kl``."""
         self.objective = _checked(weights, self.TERMS)
 
     def terms(self, levels: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,11 @@ class SpeechModel(nn.Module):
         return self.config.hop_length
 
     @property
+    def codebook_size(self) -> int:
+        """Codes of each codebook."""
+        return self.config.quantizer.codebook_size
+
+    @property
     def frames_per_token(self) -> int:
         """Frames of conditioning features a token."""
         return self.config.conditioning.frames_per_token // self.stages

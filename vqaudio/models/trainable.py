@@ -30,6 +30,10 @@ class Probe(NamedTuple):
 class Trainable(Protocol):
     """All that the training loop knows of a model. A trainable is also an ``nn.Module``."""
 
+    @property
+    def codebook_size(self) -> int:
+        """How many codes there are; 0 for a model without codes."""
+
     def set_objective(self, weights: Mapping[str, float]) -> None:
         """Weighs the loss terms by name; terms of weight 0 or not named are not computed."""
 

@@ -6,20 +6,23 @@ function of (seed, step).
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqaudio.errors import ConfigError, DataError, PictureError
 from vqaudio.io.atomic import atomic_folder
 from vqaudio.io.image import Picture
 from vqaudio.io.image_corpora import Sample, find_pictures
-from vqaudio.models.config import ModelConfig
+from vqaudio.models.config import ModelConfig, RunConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
+from vqaudio.models.image_vqvae import ImageVQVAE, compare
+from vqaudio.training.log import Journal
 from vqaudio.training.packing import ShardWriter, is_validation
 from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, AudioShards, read_index
 
@@ -133,8 +136,11 @@ class ImageShards:
         """One digest that stands for the data, kept in a run's facts."""
         return hashlib.sha256("".join(self.checksums.values()).encode()).hexdigest()
 
-    def check(self, model: ModelConfig) -> None:
-        """Raises ConfigError where ``model`` cannot learn from these pictures."""
+    sources: tuple[str, ...] = ()  # pictures do not say which files they come from
+
+    def fitted(self, config: RunConfig) -> RunConfig:
+        """``config`` as it is; ``ConfigError`` where its model cannot learn from these pictures."""
+        model = config.model
         if not isinstance(model, ImageVQVAEConfig | ImageVAEConfig):
             raise ConfigError(f"model.kind = {model.kind!r} learns from sounds, the data are pictures: prepare sounds")
         if model.tile != self.tile:
@@ -144,15 +150,21 @@ class ImageShards:
                 f"model.classes are not the data's: name its {len(self.classes)}, in order, or none for a prior that "
                 "knows no classes"
             )
+        return config
 
     @staticmethod
     def row_samples(crop_samples: int) -> int:
         """What a row of a batch counts for in a run's samples seen: one picture."""
         return 1
 
-    def seen(self, samples: int) -> dict[str, float]:
-        """How much of the data so many samples are, for a run's facts."""
+    def facts(self, samples: int, model: ModelConfig) -> dict[str, Any]:
+        """How many pictures so many samples are."""
         return {"pictures_seen": samples}
+
+    def show(self, log: Journal, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
+        """Tiles of ``batch`` above what comes back of them, of a model with codes."""
+        if isinstance(model, ImageVQVAE):
+            log.show_picture(step, compare(model, batch["image"]))
 
     def batch(self, seed: int, step: int, rows: slice, batch_size: int, crop_samples: int) -> dict[str, Tensor]:
         """Rows ``rows`` of training batch number ``step``: random pictures, places in them, and mirrored or not.

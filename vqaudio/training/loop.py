@@ -6,7 +6,6 @@ unbroken one.
 """
 
 import copy
-import dataclasses
 import math
 import os
 import shutil
@@ -21,28 +20,19 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
-from vqaudio.codecs.preview import preview
 from vqaudio.errors import ConfigError, DataError, ModelError
 from vqaudio.models import checkpoint
-from vqaudio.models.config import PhaseConfig, RunConfig, SpeechModelConfig
-from vqaudio.models.image_config import ImageVAEConfig
-from vqaudio.models.image_vqvae import ImageVQVAE, compare
+from vqaudio.models.config import PhaseConfig, RunConfig
 from vqaudio.models.sources import write_sources
-from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.strict import to_mapping
 from vqaudio.models.trainable import Trainable
 from vqaudio.models.wavenet import WaveNet
-from vqaudio.training.image_shards import ImageShards
+from vqaudio.training.dataset import Dataset
 from vqaudio.training.log import Journal, warnings_of
-from vqaudio.training.shards import AudioShards
 from vqaudio.training.state import Observer, RunState, deferred_signals, learning_rate
 
 KEPT_CHECKPOINTS = 2
-ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
-
-
-Shards = AudioShards | ImageShards
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -59,7 +49,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 def train(
     config: RunConfig,
-    shards: Shards,
+    shards: Dataset,
     folder: Path,
     resume: bool = False,
     device: str = "auto",
@@ -81,44 +71,13 @@ def train(
         DataError: when the folder already holds a run and ``resume`` is not set.
         ModelError: when the newest checkpoint is damaged.
     """
-    config = _resolved(config, shards)
-    _check(config, shards)
+    config = shards.fitted(config)
     newest = _newest_checkpoint(folder)
     if newest and not resume:
         raise DataError(f"{folder}: already holds a run; add --resume to go on with it, or give another folder")
     fabric = make_fabric(device, config.train.precision)
     fabric.launch()
     return _Run(config, shards, folder, fabric, observer).go(newest)
-
-
-def _resolved(config: RunConfig, shards: Shards) -> RunConfig:
-    """``config`` with the data's speakers where it asks for them."""
-    model = config.model
-    if not isinstance(model, SpeechModelConfig) or model.speakers != ALL_SPEAKERS or isinstance(shards, ImageShards):
-        return config
-    return dataclasses.replace(config, model=dataclasses.replace(model, speakers=shards.speakers))
-
-
-def _check(config: RunConfig, shards: Shards) -> None:
-    model = config.model
-    if isinstance(shards, ImageShards):
-        shards.check(model)
-        return
-    if not isinstance(model, SpeechModelConfig):
-        raise ConfigError(f"model.kind = {model.kind!r} learns from pictures, the data are sounds: prepare pictures")
-    if model.sample_rate_hz != shards.sample_rate_hz:
-        raise ConfigError(
-            f"model.sample_rate_hz = {model.sample_rate_hz} is not the data's {shards.sample_rate_hz}: prepare it anew"
-        )
-    if model.speakers and model.speakers != shards.speakers:
-        raise ConfigError(
-            f'model.speakers are not the data\'s: give ["*"] for all {len(shards.speakers)} of its, or none for '
-            "a decoder that knows no speakers"
-        )
-    for phase in config.train.phases:  # before the first of them begins
-        hop, crop = model.encoder.hop_length, phase.crop_samples
-        if crop % hop:
-            raise ConfigError(f"{phase.name}.crop_samples = {crop} is not valid: give a multiple of {hop}")
 
 
 def _newest_checkpoint(folder: Path) -> Path | None:
@@ -130,7 +89,7 @@ class _Run:
     """One process's part in a training run."""
 
     def __init__(
-        self, config: RunConfig, shards: Shards, folder: Path, fabric: Fabric, observer: Observer | None
+        self, config: RunConfig, shards: Dataset, folder: Path, fabric: Fabric, observer: Observer | None
     ) -> None:
         self.config, self.shards, self.folder, self.fabric = config, shards, folder, fabric
         self.observer = observer if fabric.is_global_zero else None
@@ -290,8 +249,7 @@ class _Run:
         if not self.journal:
             return
         values: dict[str, float] = {}
-        model = self.config.model
-        counts = torch.zeros(0 if isinstance(model, ImageVAEConfig) else model.quantizer.codebook_size)
+        counts = torch.zeros(self.model.codebook_size)
         crops = self.config.train.validation_crops
         for number, rows in enumerate(self.shards.validation_batches(crops, phase.batch_size, phase.crop_samples)):
             batch = cast(dict[str, Tensor], self.fabric.to_device(rows))
@@ -302,7 +260,8 @@ class _Run:
             if probe.codes is not None:
                 counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
             if number == 0 and dict(phase.objective).get("nll"):
-                self._show(batch)
+                seconds = self.config.train.sound_seconds
+                self.shards.show(self.journal, self.state.step, self.averaged, batch, seconds)
         if len(counts):
             share = counts / counts.sum()
             values["codes_used"] = float((counts > 0).sum())
@@ -311,30 +270,15 @@ class _Run:
         for message in warnings_of(values, len(counts)):
             self.journal.warn(self.state.step, phase.name, message)
 
-    def _show(self, batch: dict[str, Tensor]) -> None:
-        """What the averaged model makes of the first of a batch, to hear or to see."""
-        assert self.journal is not None
-        if isinstance(self.averaged, ImageVQVAE):
-            self.journal.show_picture(self.state.step, compare(self.averaged, batch["image"]))
-        elif isinstance(self.averaged, SpeechModel) and self.config.train.sound_seconds:
-            self.journal.show(self.state.step, preview(self.averaged, batch, self.config.train.sound_seconds))
-
     # ----------------------------------------------------------------------------------------------- checkpoints
 
     def _facts(self) -> dict[str, Any]:
         return {
             **asdict(self.state),
-            **self.shards.seen(self.state.samples_seen),
+            **self.shards.facts(self.state.samples_seen, self.config.model),
             "data_sha256": self.shards.checksum,
-            **self._speaker_facts(),
             "train": to_mapping(self.config.train),
         }
-
-    def _speaker_facts(self) -> dict[str, Any]:
-        model = self.config.model
-        if not (isinstance(self.shards, AudioShards) and isinstance(model, SpeechModelConfig) and model.speakers):
-            return {}
-        return {"speakers": self.shards.speaker_facts()}
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
@@ -391,7 +335,7 @@ class _Run:
         finished = self.folder / FINISHED_MODEL
         if self.fabric.is_global_zero:
             checkpoint.save_model(finished, self.config.model, self.averaged.state_dict(), self._facts())
-            if isinstance(self.shards, AudioShards):
+            if self.shards.sources:
                 write_sources(finished, self.shards.sources)
         self.fabric.barrier()
         return finished

@@ -4,21 +4,26 @@ A batch is a pure function of (seed, step): that is what makes a resumed run the
 same as one. packing.py makes the shards.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqaudio.arrays import Integers
+from vqaudio.codecs.preview import preview
 from vqaudio.dsp.mel_envelope import FLOOR
-from vqaudio.errors import DataError
+from vqaudio.errors import ConfigError, DataError
+from vqaudio.models.config import ModelConfig, RunConfig, SpeechModelConfig
+from vqaudio.models.speech_model import SpeechModel
+from vqaudio.training.log import Journal
 
 FORMAT_VERSION = 3
 INDEX_FILE = "index.json"
@@ -73,6 +78,9 @@ def read_index(folder: Path) -> dict[str, Any]:
             f"'vqaudio prepare SOURCE -o {folder} --force'"
         )
     return index
+
+
+ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 
 
 class AudioShards:
@@ -161,9 +169,44 @@ class AudioShards:
         """What a row of a batch counts for in a run's samples seen."""
         return crop_samples
 
-    def seen(self, samples: int) -> dict[str, float]:
-        """How much of the data so many samples are, for a run's facts."""
-        return {"hours_of_sound": samples / self.sample_rate_hz / 3600}
+    def fitted(self, config: RunConfig) -> RunConfig:
+        """``config`` with the data's speakers where it asks for them.
+
+        Raises:
+            ConfigError: the model learns from pictures, at another rate, or of other speakers; or crops do not fit it.
+        """
+        model = config.model
+        if not isinstance(model, SpeechModelConfig):
+            raise ConfigError(
+                f"model.kind = {model.kind!r} learns from pictures, the data are sounds: prepare pictures"
+            )
+        if model.speakers == ALL_SPEAKERS:
+            model = dataclasses.replace(model, speakers=self.speakers)
+        if model.sample_rate_hz != self.sample_rate_hz:
+            theirs = f"is not the data's {self.sample_rate_hz}: prepare it anew"
+            raise ConfigError(f"model.sample_rate_hz = {model.sample_rate_hz} {theirs}")
+        if model.speakers and model.speakers != self.speakers:
+            raise ConfigError(
+                f'model.speakers are not the data\'s: give ["*"] for all {len(self.speakers)} of its, or none for '
+                "a decoder that knows no speakers"
+            )
+        for phase in config.train.phases:
+            hop, crop = model.encoder.hop_length, phase.crop_samples
+            if crop % hop:
+                raise ConfigError(f"{phase.name}.crop_samples = {crop} is not valid: give a multiple of {hop}")
+        return dataclasses.replace(config, model=model)
+
+    def facts(self, samples: int, model: ModelConfig) -> dict[str, Any]:
+        """Hours of sound that so many samples are, and who the speakers are, of a model that knows some."""
+        facts: dict[str, Any] = {"hours_of_sound": samples / self.sample_rate_hz / 3600}
+        knows_some = isinstance(model, SpeechModelConfig) and model.speakers
+        return facts | ({"speakers": self.speaker_facts()} if knows_some else {})
+
+    def show(self, log: Journal, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
+        """The first crop of ``batch``, at most ``seconds`` of it, before and after coding; none where that is 0."""
+        assert isinstance(model, SpeechModel)
+        if seconds:
+            log.show(step, preview(model, batch, seconds))
 
     def batch(self, seed: int, step: int, rows: slice, batch_size: int, crop_samples: int) -> dict[str, Tensor]:
         """Rows ``rows`` of training batch number ``step``: random crops, each utterance as likely as it is long."""
