@@ -16,7 +16,8 @@ from vqaudio.errors import DataError
 from vqaudio.io.corpora import find_recordings
 from vqaudio.training import packing as data
 from vqaudio.training.packing import Prepared, load_normalised, prepare
-from vqaudio.training.shards import LEVEL_JITTER_DB, Analysis, AudioShards
+from vqaudio.training.resident import ResidentShards
+from vqaudio.training.shards import LEVEL_JITTER_DB, Analysis, AudioShards, Drawn
 
 RATE_HZ = 16000
 
@@ -84,7 +85,9 @@ def test_large_corpora_span_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shards.verify()
     for utterance, recording in zip(shards._utterances, find_recordings(tmp_path / "in"), strict=True):
         wave, gain = load_normalised(recording.path, RATE_HZ)
-        np.testing.assert_allclose(shards._crop(utterance, 0.0, len(wave), 1.0)["wave"], wave * gain, atol=1e-4 * gain)
+        np.testing.assert_allclose(
+            shards._crop(Drawn(utterance, 0.0, 1.0), len(wave))["wave"], wave * gain, atol=1e-4 * gain
+        )
 
 
 # --- Damage -----------------------------------------------------------------------------------------------------------
@@ -193,10 +196,10 @@ def test_crops_lie_inside_utterances_and_short_ones_are_padded(tmp_path: Path) -
     _, shards = packed(tmp_path / "in", tmp_path / "out", validation_share=0.0)
     short, long = shards._utterances
     for place in (0.0, 0.3, 0.999999):
-        crop = shards._crop(long, place, 100, 1.0)["wave"]
+        crop = shards._crop(Drawn(long, place, 1.0), 100)["wave"]
         assert len(crop) == 100
         np.testing.assert_allclose(crop, 0.2 * long.gain, rtol=1e-3)  # nothing of the short one beside it
-        crop = shards._crop(short, place, 100, 1.0)["wave"]
+        crop = shards._crop(Drawn(short, place, 1.0), 100)["wave"]
         np.testing.assert_allclose(crop[:50], 0.1 * short.gain, rtol=1e-3)
         assert not crop[50:].any()
 
@@ -297,7 +300,7 @@ def test_parameters_are_those_of_the_crop(spoken: Path) -> None:
 def test_a_louder_crop_has_louder_bands(spoken: Path) -> None:
     _, shards = packed(spoken / "in", spoken / "gains", analysis=SPOKEN, validation_share=0.0)
     utterance = shards._parts[False].utterances[0]
-    plain, loud = (shards._crop(utterance, 0.3, 8000, gain) for gain in (1.0, 2.0))
+    plain, loud = (shards._crop(Drawn(utterance, 0.3, gain), 8000) for gain in (1.0, 2.0))
     np.testing.assert_allclose(loud["bands"] - plain["bands"], 2 * np.log(2), atol=1e-4)
     np.testing.assert_allclose(loud["wave"], 2 * plain["wave"], rtol=1e-5)
     assert (loud["f0"] == plain["f0"]).all()
@@ -335,3 +338,18 @@ def test_an_old_format_is_refused_with_the_command_that_makes_a_new_one(spoken: 
     (spoken / "old" / "index.json").write_text(json.dumps(index | {"format_version": 2}))
     with pytest.raises(DataError, match=r"not of shard format 3; .*'vqaudio prepare SOURCE -o .*old --force'"):
         AudioShards(spoken / "old")
+
+
+@pytest.mark.parametrize("prepared", ["corpus", "spoken"])
+def test_shards_in_memory_give_the_same_batches(prepared: str, request: pytest.FixtureRequest) -> None:
+    shards = AudioShards(request.getfixturevalue(prepared))
+    resident = ResidentShards(shards.folder, torch.device("cpu"))
+    crop = shards.analysis.hop_length * 40 if shards.analysis else 3000
+    for step in range(4):
+        theirs, ours = (of.batch(3, step, slice(1, 4), 6, crop) for of in (shards, resident))
+        assert set(theirs) == set(ours)
+        for name, expected in theirs.items():
+            torch.testing.assert_close(ours[name], expected)
+    pairs = zip(shards.validation_batches(5, 2, crop), resident.validation_batches(5, 2, crop), strict=True)
+    for expected_rows, rows in pairs:
+        torch.testing.assert_close(rows, expected_rows)

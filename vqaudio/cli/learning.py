@@ -91,11 +91,13 @@ def train(
     from vqaudio.models.config import load_run
 
     settings = load_run(config, tuple(changes or ()))
+    from vqaudio.codecs.bundled import choose_device
     from vqaudio.training.image_shards import open_shards
     from vqaudio.training.loop import train as run
 
     report = Report(quiet)
+    shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
     with progress_bar() if report.shows_bars() else nullcontext() as bar:
-        finished = run(settings, open_shards(data, settings.model), output, resume, device, TrainingView(report, bar))
+        finished = run(settings, shards, output, resume, device, TrainingView(report, bar))
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
         print(finished)

@@ -64,7 +64,7 @@ class TrainConfig:
 
     ``start_from`` is a model folder whose weights the run begins with, all of them or those of the parts (top-level
     modules) named in ``start_parts``; what it does not give begins fresh. ``compile`` speeds the WaveNets up with
-    torch.compile, which needs a C++ compiler.
+    torch.compile, which needs a C++ compiler. ``resident`` holds all sounds in the memory of the device.
     """
 
     phases: tuple[PhaseConfig, ...]
@@ -76,6 +76,7 @@ class TrainConfig:
     start_from: str = ""
     start_parts: tuple[str, ...] = ()
     compile: bool = False
+    resident: bool = False
     log_every: int = 50
     validate_every: int = 1000
     validation_crops: int = 32

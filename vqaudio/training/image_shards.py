@@ -24,6 +24,7 @@ from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVQVAE, compare
 from vqaudio.training.log import Journal
 from vqaudio.training.packing import ShardWriter, is_validation
+from vqaudio.training.resident import ResidentShards
 from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, AudioShards, read_index
 
 _KIND = "pictures"  # in the index, which that of sounds does not have
@@ -210,8 +211,11 @@ class ImageShards:
         return {"image": torch.from_numpy(image), "label": torch.tensor(labels)}
 
 
-def open_shards(folder: Path, model: ModelConfig) -> AudioShards | ImageShards:
-    """The shards in ``folder``, of sounds or of pictures, for ``model`` to learn from; DataError as either's."""
+def open_shards(folder: Path, model: ModelConfig, resident: str = "") -> AudioShards | ImageShards:
+    """The shards in ``folder``, of sounds or of pictures, for ``model`` to learn from; DataError as either's.
+
+    ``resident`` names the device whose memory sounds are held in, if any.
+    """
     if read_index(folder).get("kind") != _KIND:
-        return AudioShards(folder)
+        return ResidentShards(folder, torch.device(resident)) if resident else AudioShards(folder)
     return ImageShards(folder, model.tile if isinstance(model, ImageVQVAEConfig | ImageVAEConfig) else 1)

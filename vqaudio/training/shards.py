@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +55,14 @@ class Analysis:
 
     hop_length: int = 68
     bands: int = 80
+
+
+class Drawn(NamedTuple):
+    """A crop of an utterance: where it begins, as a share 0..1 of where it can, and by how much it is louder."""
+
+    utterance: Utterance
+    place: float
+    gain: float
 
 
 class _Part(NamedTuple):
@@ -214,17 +222,16 @@ class AudioShards:
         picks = self._draw(rng, False, batch_size)
         places, jitter = rng.random(batch_size), rng.uniform(-LEVEL_JITTER_DB, LEVEL_JITTER_DB, batch_size)
         gains = 10 ** (jitter / 20)
-        drawn = list(zip(picks, places, gains, strict=True))[rows]
-        return self._stack([self._crop(u, place, crop_samples, gain) for u, place, gain in drawn])
+        drawn = [Drawn(*one) for one in zip(picks, places, gains, strict=True)]
+        return self._rows(drawn[rows], crop_samples)
 
     def validation_batches(self, crops: int, batch_size: int, crop_samples: int) -> Iterator[dict[str, Tensor]]:
         """The same ``crops`` crops of the validation part at each call, as batches of ``batch_size``."""
         rng = np.random.default_rng(0)
         picks = self._draw(rng, True, crops)
-        drawn = zip(picks, rng.random(crops), strict=True)
-        rows = [self._crop(utterance, place, crop_samples, 1.0) for utterance, place in drawn]
+        drawn = [Drawn(utterance, place, 1.0) for utterance, place in zip(picks, rng.random(crops), strict=True)]
         for first in range(0, crops, batch_size):
-            yield self._stack(rows[first : first + batch_size])
+            yield self._rows(drawn[first : first + batch_size], crop_samples)
 
     @functools.cached_property
     def _parts(self) -> dict[bool, _Part]:
@@ -240,18 +247,25 @@ class AudioShards:
         places = rng.integers(0, part.ends[-1], count)
         return [part.utterances[i] for i in np.searchsorted(part.ends, places, side="right")]
 
-    def _crop(self, utterance: Utterance, place: float, length: int, gain: float) -> dict[str, np.ndarray]:
-        """``length`` samples from the share ``place`` (0..1) of the utterance; a short one is padded with silence.
+    def _rows(self, drawn: Sequence[Drawn], crop_samples: int) -> dict[str, Tensor]:
+        """The batch of what was drawn."""
+        rows = [self._crop(one, crop_samples) for one in drawn]
+        return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
-        Where there are parameters, the crop begins at a frame.
-        """
+    def _start(self, drawn: Drawn, length: int) -> int:
+        """The first sample of a crop in its utterance. Where there are parameters, it is that of a frame."""
         hop = self.analysis.hop_length if self.analysis else 1
-        start = int(place * (max(0, utterance.length - length) // hop + 1)) * hop
+        return int(drawn.place * (max(0, drawn.utterance.length - length) // hop + 1)) * hop
+
+    def _crop(self, drawn: Drawn, length: int) -> dict[str, np.ndarray]:
+        """``length`` samples of the utterance; a short one is padded with silence."""
+        utterance, gain, start = drawn.utterance, drawn.gain, self._start(drawn, length)
         first = utterance.offset + start
         end = min(first + length, utterance.offset + utterance.length)
         crop = self._shards[utterance.shard][first:end].astype(np.float32) * (utterance.gain / 32768 * gain)
         row = {"wave": np.pad(crop, (0, length - len(crop))).astype(np.float32), "speaker": np.array(utterance.speaker)}
         if self.analysis:
+            hop = self.analysis.hop_length
             row |= self._parameters(utterance, start // hop, length // hop, gain)
         return row
 
@@ -264,7 +278,3 @@ class AudioShards:
             "bands": np.pad(bands, ((0, 0), (0, missing)), constant_values=np.log(FLOOR)),
             "f0": np.pad(f0, (0, missing)),
         }
-
-    @staticmethod
-    def _stack(rows: list[dict[str, np.ndarray]]) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
