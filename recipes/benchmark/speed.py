@@ -1,6 +1,8 @@
 """Measures speed and memory on this machine, all in one run, and writes them as JSON and Markdown.
 
-python recipes/benchmark/speed.py -o recipes/benchmark/results [--model speech] [--hour]
+python recipes/benchmark/speed.py -o recipes/benchmark/results [--model speech] [--wavenet voices] [--hour]
+
+Conversions, starts and memory are those of the model; samples a second those of the WaveNet that decodes in the other.
 """
 
 import argparse
@@ -107,25 +109,26 @@ def by_length(folder: Path, model: str, lengths_s: tuple[int, ...]) -> dict[str,
     return rows
 
 
-def measure(model: str = "speech", hour: bool = False) -> dict[str, Any]:
+def measure(model: str = "speech", wavenet: str = "voices", hour: bool = False) -> dict[str, Any]:
     """All figures, as a document for JSON: numbers and texts in dictionaries."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    codec = vqaudio.load(model, "cpu")
-    decoder = codec.config.decoder
-    limits, speeds, macs = peaks(), samplers(codec.model.decoder), macs_per_sample(decoder)
+    codec, drawing = vqaudio.load(model, "cpu"), vqaudio.load(wavenet, "cpu")
+    decoder = drawing.config.decoder
+    limits, speeds, macs = peaks(), samplers(drawing.model.decoder), macs_per_sample(decoder)
     larger = dataclasses.replace(decoder, dilations=tuple(2 ** (i % 10) for i in range(20)), residual=64, skip=128)
     with tempfile.TemporaryDirectory() as folder:
         figures = {
             "machine": f"{_processor()}, {os.cpu_count()} cores",
             "versions": f"Python {platform.python_version()}, torch {torch.__version__}, numba {numba.__version__}",
-            "model": f"{model}: a sample costs {macs / 1e6:.2f} MMAC",
+            "model": model,
+            "decoder": f"the WaveNet of {wavenet}: a sample costs {macs / 1e6:.2f} MMAC",
             "peak of one core, GMAC/s": limits,
             "times real time, one core unless it says otherwise": conversions(codec),
             "decoder on one core": {
                 name: {
                     "samples a second": value,
-                    "times real time": value / codec.config.sample_rate_hz,
+                    "times real time": value / drawing.config.sample_rate_hz,
                     "GMAC/s": value * macs / 1e9,
                     "of the 16-bit peak": value * macs / 1e9 / limits[_limit(name)],
                     "times plain PyTorch": value / speeds["plain PyTorch, incremental"],
@@ -180,9 +183,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder, for speed.json and speed.md")
     parser.add_argument("--model", default="speech")
+    parser.add_argument("--wavenet", default="voices", help="a model whose decoder is a WaveNet")
     parser.add_argument("--hour", action="store_true", help="also a file of an hour, for the memory's sake")
     arguments = parser.parse_args()
-    figures = measure(arguments.model, arguments.hour)
+    figures = measure(arguments.model, arguments.wavenet, arguments.hour)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "speed.json").write_text(json.dumps(figures, indent=1) + "\n")
     (arguments.output / "speed.md").write_text(as_markdown(figures))
