@@ -340,9 +340,11 @@ def test_an_old_format_is_refused_with_the_command_that_makes_a_new_one(spoken: 
         AudioShards(spoken / "old")
 
 
-@pytest.mark.parametrize("prepared", ["corpus", "spoken"])
-def test_shards_in_memory_give_the_same_batches(prepared: str, request: pytest.FixtureRequest) -> None:
-    shards = AudioShards(request.getfixturevalue(prepared))
+@pytest.mark.parametrize("analysed", [False, True])
+def test_shards_in_memory_give_the_same_batches(corpus: Path, spoken: Path, tmp_path: Path, analysed: bool) -> None:
+    if analysed:
+        prepare(spoken, tmp_path / "out", RATE_HZ, analysis=Analysis())
+    shards = AudioShards(tmp_path / "out" if analysed else corpus)
     resident = ResidentShards(shards.folder, torch.device("cpu"))
     crop = shards.analysis.hop_length * 40 if shards.analysis else 3000
     for step in range(4):
