@@ -27,13 +27,17 @@ began=$SECONDS
 resume=()
 compgen -G "$run/run/checkpoints/*" >/dev/null && resume=(--resume)
 settings=(--set train.resident=true)
-for phase in 0 1 2; do # an eighth of the steps, each of eight times the crops, twice as fast
+steps=(3750 750 750) decay=(1500 250 375)
+for phase in 0 1 2; do # an eighth of the steps, each of eight times the crops, at twice the rate
     settings+=(--set "train.phases.$phase.batch_size=64" --set "train.phases.$phase.warmup_steps=200")
+    settings+=(--set "train.phases.$phase.steps=${steps[phase]}" --set "train.phases.$phase.decay_steps=${decay[phase]}")
 done
 settings+=(--set train.phases.0.learning_rate=2e-3 --set train.phases.1.learning_rate=1e-3 --set train.phases.2.learning_rate=3e-3)
 
+left=$((seconds - (SECONDS - began)))
+((left > 0)) || exit 0 # preparing took it all: the next call trains
 code=0
-timeout --signal=TERM --kill-after=60 $((seconds - (SECONDS - began))) \
+timeout --signal=TERM --kill-after=60 "$left" \
     "$python" -m vqaudio train "$here/speech.toml" --data "$run/shards" -o "$run/run" "${resume[@]}" "${settings[@]}" "$@" || code=$?
 [[ $code == 0 || $code == 124 || $code == 143 ]] || exit "$code" # 124, 143: time was up, and a checkpoint is there
 

@@ -86,9 +86,11 @@ class Stream:
     @property
     def bits_per_second(self) -> float:
         """Of the file that :meth:`write` makes, all bytes counted; 0 of a picture and of a sound of no length."""
+        if not self.duration_s:
+            return 0.0
         file = io.BytesIO()
         self.write(file)
-        return 8 * len(file.getvalue()) / self.duration_s if self.duration_s else 0.0
+        return 8 * len(file.getvalue()) / self.duration_s
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False, coder: BlockCoder | None = None) -> None:
         """Write the stream to the file ``path``, whole or not at all; see :func:`atomic_write` and :meth:`write`."""

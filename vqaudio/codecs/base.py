@@ -49,13 +49,12 @@ class BaseCodec(abc.ABC):
         """How this model's streams are smallest: by its prior where it has one that streams can use."""
         return Coder.PRIOR if self._has_prior else Coder.PACKED
 
-    @functools.cached_property
+    @property
     def _has_prior(self) -> bool:
         try:
-            self.frequency_model()
+            return self._prior_coder is not None
         except ConfigError:
             return False
-        return True
 
     def block_coder(self, coder: Coder) -> BlockCoder:
         """What turns codes into bytes and back. Threads may share it: each call has state of its own.

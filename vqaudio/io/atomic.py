@@ -60,13 +60,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for written in (*temporary.rglob("*"), temporary):
             _sync(written)
-        if path.exists() and not _exchange(temporary, path):
+        if not path.exists():
+            temporary.rename(path)
+        elif not _exchange(temporary, path):
             retired = path.with_name(f".{path.name}.{secrets.token_hex(8)}.old")
             path.rename(retired)
             temporary.rename(path)
             shutil.rmtree(retired)
-        elif temporary.exists() and not path.exists():
-            temporary.rename(path)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # by now, after an exchange, it holds what was there before

@@ -217,11 +217,10 @@ class SoundReader:
     def _salvaged(self, error: soundfile.LibsndfileError) -> Block:
         """What lies between the last block and damage, in small blocks; at last none, and :attr:`problem` tells."""
         if self._most > _SALVAGED_FRAMES:
-            position = self._position
+            position, self._most = self._position, _SALVAGED_FRAMES
             self.rewind()
-            while self._position < position:
-                self._read(min(position - self._position, self._most))
-            self._most = _SALVAGED_FRAMES
+            while self._position < position and len(self._read(position - self._position)):
+                pass
             return self._read(self._most)
         place = f"damaged or cut short after {self._position / self.sample_rate_hz:.3f} s"
         self.problem = f"{place} ({_reason(error)}); copy it again or cut it there"
