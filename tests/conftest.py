@@ -17,10 +17,10 @@ from vqaudio.codecs.speech import Codec, load
 from vqaudio.models import checkpoint
 from vqaudio.models.config import (
     AudioVQVAEConfig,
+    AugmentConfig,
     ConditioningConfig,
     EncoderConfig,
     MelConfig,
-    PerturbConfig,
     QuantizerConfig,
     SpeechModelConfig,
     VocoderConfig,
@@ -96,9 +96,9 @@ def tiny_codec(tiny_model: Path) -> Codec:
 VOICED = dataclasses.replace(
     TINY,
     encoder=EncoderConfig(channels=(8,) * 7, residual_dilations=(1, 3)),
-    conditioning=dataclasses.replace(TINY.conditioning, frames_per_token=2, frame_dilations=(1,), voice_dim=6),
+    conditioning=dataclasses.replace(TINY.conditioning, frames_per_vector=2, frame_dilations=(1,), voice_dim=6),
     speakers=("ann", "anna", "bob"),
-    perturb=PerturbConfig(),
+    augment=AugmentConfig(),
 )
 
 
@@ -132,16 +132,16 @@ def run(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPa
 
 HEARING = dataclasses.replace(
     TINY,
-    quantizer=QuantizerConfig(codebook_size=100, code_dim=8, stages=4),
+    quantizer=QuantizerConfig(codebook_size=100, code_dim=8, num_quantizers=4),
     encoder=EncoderConfig(
         channels=(12,), strides=(4,), spectrum=MelConfig(400, 20), spectrum_hop=64, residual_dilations=(1, 2)
     ),
-    conditioning=dataclasses.replace(TINY.conditioning, frames_per_token=4, frame_dilations=(1,)),
+    conditioning=dataclasses.replace(TINY.conditioning, frames_per_vector=4, frame_dilations=(1,)),
     mels=(MelConfig(400, 40),),
     excitation=True,
     pulses_hz=3000.0,
-    decoder=dataclasses.replace(TINY.decoder, marks=33),
-    prior=dataclasses.replace(PRIOR, marks=4),
+    decoder=dataclasses.replace(TINY.decoder, phases=33),
+    prior=dataclasses.replace(PRIOR, phases=4),
 )
 
 
@@ -159,7 +159,7 @@ def hearing_codec(hearing_model: Path) -> Codec:
 
 VOCODED = VocoderVQVAEConfig(
     pre_emphasis=0.85,
-    quantizer=QuantizerConfig(codebook_size=100, code_dim=8, stages=8),
+    quantizer=QuantizerConfig(codebook_size=100, code_dim=8, num_quantizers=8),
     encoder=EncoderConfig(
         channels=(12,),
         strides=(8,),
@@ -170,10 +170,10 @@ VOCODED = VocoderVQVAEConfig(
         look_ahead=1,
     ),
     conditioning=ConditioningConfig(
-        channels=16, residual_dilations=(1, 2), features=16, frames_per_token=8, frame_dilations=(1,), look_ahead=1
+        channels=16, residual_dilations=(1, 2), features=16, frames_per_vector=8, frame_dilations=(1,), look_ahead=1
     ),
     vocoder=VocoderConfig(bands=20),
-    prior=dataclasses.replace(PRIOR, marks=8),
+    prior=dataclasses.replace(PRIOR, phases=8),
 )
 
 

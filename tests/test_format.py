@@ -29,7 +29,7 @@ def test_streams_of_each_version_have_their_codes(folder: Path, name: str, kept:
     codec = vqaudio.load(folder / str(kept["model"]), "cpu")
     stream = codec.read(io.BytesIO(data))
     assert (stream.damage, stream.messages) == ((), ())
-    assert stream.codes.tolist() == kept["codes"]
+    assert stream.tokens.tolist() == kept["codes"]
     again = io.BytesIO()
     stream.write(again)
     assert again.getvalue() == data

@@ -124,12 +124,12 @@ def training(config: WaveNetConfig, threads: int, batch: int = 4, samples: int =
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     symbols = torch.randint(config.levels, (batch, samples))
     features = torch.randn(batch, config.features, -(-samples // config.hop_length))
-    marks = torch.zeros_like(symbols) if config.marks else None
+    phases = torch.zeros_like(symbols) if config.phases else None
 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = network(network.shift(symbols), features, marks)
+            logits = network(network.shift(symbols), features, phases)
             network.nll(logits, symbols).mean().backward()
         optimizer.step()
 

@@ -27,8 +27,8 @@ class IncrementalSampler:
     def _step(self, condition: Tensor, temperature: float) -> Tensor:
         network = self.network
         x, skips = network.embedding(self.symbol), torch.zeros(network.config.skip)
-        if network.marks is not None:  # which of them costs the same
-            x = x + network.marks.weight[0]
+        if network.phase_embedding is not None:  # which of them costs the same
+            x = x + network.phase_embedding.weight[0]
         conditions = condition.chunk(len(network.layers))
         for layer, memory, held in zip(network.layers, self.memory, conditions, strict=True):
             assert isinstance(layer, GatedLayer)

@@ -40,7 +40,7 @@ def watch(codec: Codec, recordings: Iterable[Recording]) -> PhoneWatch:
     found = phone_watch(codec)
     for recording in track([one for one in recordings if one.transcript.strip()], "aligning", transient=True):
         original = read_original(recording, codec.config.sample_rate_hz)
-        found.add(original, codec.encode(original.wave, original.sample_rate_hz).codes[0])
+        found.add(original, codec.encode(original.wave, original.sample_rate_hz).tokens[0])
     return found
 
 

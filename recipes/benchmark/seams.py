@@ -44,8 +44,8 @@ def ranked_above(values: list[float], others: list[float]) -> float:
 
 def seams(codec: Codec, tokens: int) -> list[int]:
     """The samples at which the overlaps of a decoded channel begin."""
-    hop = codec.model.hop_length
-    plan = layout(tokens, 1, hop, codec.model.stages)
+    hop = codec.model.samples_per_token
+    plan = layout(tokens, 1, hop, codec.model.num_quantizers)
     return [segment.end * hop for segment in cut(plan, 1, slice(0, tokens), tokens)][:-1]
 
 

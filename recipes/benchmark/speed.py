@@ -61,9 +61,9 @@ def conversions(codec: Codec) -> dict[str, float]:
             rows["decode 6 s, two cores"] = 6 / best(lambda: codec.decode(short_stream))
             rows["decode 60 s, two cores"] = 60 / best(lambda: codec.decode(stream))
     if codec.model.prior is not None and codec.model.prior.speakers is None:
-        coder, codes = codec.block_coder(Coder.PRIOR), stream.codes[0, :2048]
+        coder, codes = codec.block_coder(Coder.PRIOR), stream.tokens[0, :2048]
         payload = coder.encode(codes)
-        seconds = len(codes) * codec.model.hop_length / RATE
+        seconds = len(codes) * codec.model.samples_per_token / RATE
         with cores(1):
             rows["tokens to bytes under the prior"] = seconds / best(lambda: coder.encode(codes), 3)
             rows["bytes to tokens under the prior"] = seconds / best(lambda: coder.decode(payload, len(codes)), 3)

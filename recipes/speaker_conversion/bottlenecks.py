@@ -2,7 +2,7 @@
 
 python recipes/speaker_conversion/bottlenecks.py CORPUS MODEL [MODEL ...] [--words]
 
-The models need only the phase "codes" of voices.toml, with another encoder, codebook or perturb_voice. Measured is on
+The models need only the phase "codes" of voices.toml, with another encoder, codebook or augment_voice. Measured is on
 the utterances that training on CORPUS held out, each converted to one speaker of either gender.
 """
 
@@ -64,7 +64,7 @@ def judge(folder: Path, held_out: list[Recording], known: dict[str, list[Recordi
     for recording in held_out:
         wave = normalised(recording)
         wave = wave[: len(wave) - len(wave) % model.config.encoder.hop_length]
-        codes = model.encode(model.emphasise(torch.from_numpy(wave)[None]))
+        codes = model.encode(torch.from_numpy(wave)[None])
         again = align(wave, speaker(codes, recording.speaker), RATE)
         found["STOI"].append(stoi(wave, again, RATE))
         found["ESTOI"].append(estoi(wave, again, RATE))

@@ -55,11 +55,11 @@ def assert_only_lost(read: Stream, original: Stream, lost: set[int]) -> None:
     header = original.header
     assert read.header == header
     assert read.damage == damage_of(header, lost)
-    expected = original.codes.reshape(header.channels, -1).copy()
+    expected = original.tokens.reshape(header.channels, -1).copy()
     for index in sorted(lost):
         channel, tokens = header.channel_of(index), header.tokens_of(index)
         expected[channel, tokens.start : tokens.stop] = expected[channel, tokens.start - 1] if tokens.start else 0
-    assert np.array_equal(read.codes.reshape(expected.shape), expected)
+    assert np.array_equal(read.tokens.reshape(expected.shape), expected)
 
 
 class EveryCode:
@@ -107,14 +107,14 @@ def test_round_trip(header: Header, seed: int) -> None:
     stream = random_stream(header, seed)
     read = from_bytes(to_bytes(stream))
     assert_only_lost(read, stream, set())
-    assert read.codes.dtype == np.int32
+    assert read.tokens.dtype == np.int32
     assert read.messages == ()
 
 
 def test_no_samples_at_all() -> None:
     stream = random_stream(sound_header(grid=(0,), shape=(0,)))
     read = from_bytes(to_bytes(stream))
-    assert read.codes.shape == (2, 0)
+    assert read.tokens.shape == (2, 0)
     assert read.header == stream.header
 
 

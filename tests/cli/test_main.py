@@ -19,8 +19,9 @@ from conftest import Run
 import vqaudio
 from vqaudio.bitstream import container
 from vqaudio.cli import main as cli
-from vqaudio.codecs import bundled, transcode
+from vqaudio.codecs import bundled
 from vqaudio.codecs import speech as codec
+from vqaudio.codecs.speech import Codec
 from vqaudio.models import config
 
 RATE = 44100
@@ -420,7 +421,7 @@ def test_developers_see_where_a_bug_is(
         raise ZeroDivisionError
 
     run("--version")
-    monkeypatch.setattr(transcode, "encode_file", die)
+    monkeypatch.setattr(Codec, "encode_file", die)
     monkeypatch.setenv("VQAUDIO_DEBUG", "1")
     assert cli.main(["encode", "talk.wav"]) == 1
     assert b"in die" in capsysbinary.readouterr().err

@@ -70,7 +70,7 @@ def test_files_have_the_codes_that_were_written(case: Case, size: int, number: i
     stream = case.encode(size, coder)
     data = written(stream)
     again = case.codec.read(io.BytesIO(data))
-    np.testing.assert_array_equal(again.codes, stream.codes)
+    np.testing.assert_array_equal(again.tokens, stream.tokens)
     assert (again.header, again.damage, again.messages) == (stream.header, (), ())
     assert written(again) == data
 
@@ -101,9 +101,9 @@ def test_damage_is_told_or_refused_and_never_worse(case: Case, data: st.DataObje
         found = case.codec.read(io.BytesIO(bytes(file)))
     except (ContainerError, vqaudio.VqaudioError):
         return
-    assert found.codes.shape == stream.codes.shape
+    assert found.tokens.shape == stream.tokens.shape
     lost = sum(damage.last_token + 1 - damage.first_token for damage in found.damage)
-    assert lost or np.array_equal(found.codes, stream.codes)
+    assert lost or np.array_equal(found.tokens, stream.tokens)
     assert case.decode(found).shape == case.decode(stream).shape
 
 
@@ -122,5 +122,5 @@ def test_a_stream_saves_and_loads(case: Case, tmp_path: Path) -> None:
     stream = case.encode(40)
     stream.save(tmp_path / "a.vqa")
     loaded = vqaudio.Stream.load(tmp_path / "a.vqa", case.codec.block_coder(stream.header.coder))
-    np.testing.assert_array_equal(loaded.codes, stream.codes)
+    np.testing.assert_array_equal(loaded.tokens, stream.tokens)
     stream.save(tmp_path / "a.vqa", overwrite=True)

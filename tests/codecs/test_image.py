@@ -17,9 +17,9 @@ from PIL import Image
 import vqaudio
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream
+from vqaudio.codecs.facts import facts_of
 from vqaudio.codecs.image import DAMAGED_LEVEL, ImageCodec, load_images
 from vqaudio.codecs.image_generation import generate_pictures, grid_rows
-from vqaudio.codecs.loading import facts_of
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.errors import ConfigError, ContainerError, DataError, ModelError, PictureError
@@ -54,8 +54,8 @@ def test_pictures_of_any_size_come_back_at_their_size(codec: ImageCodec, height:
     stream = codec.encode(gradient(height, width), coder)
     data = written(codec, stream)
     again = codec.read(io.BytesIO(data))
-    assert np.array_equal(again.codes, stream.codes)
-    assert again.codes.shape == (1, -(-height // 8) * -(-width // 8), 4, 2)
+    assert np.array_equal(again.tokens, stream.tokens)
+    assert again.tokens.shape == (1, -(-height // 8) * -(-width // 8), 4, 2)
     decoded = codec.decode(again)
     assert decoded.shape == (height, width, 3)
     assert decoded.dtype == np.uint8
@@ -65,13 +65,13 @@ def test_pictures_of_any_size_come_back_at_their_size(codec: ImageCodec, height:
 def test_a_tile_is_coded_alike_wherever_it_lies(codec: ImageCodec) -> None:
     picture = gradient(16, 24)
     whole, part = codec.encode(picture), codec.encode(picture[8:, 16:])
-    assert np.array_equal(whole.codes[0, 5], part.codes[0, 0])
+    assert np.array_equal(whole.tokens[0, 5], part.tokens[0, 0])
     assert np.array_equal(codec.decode(whole)[8:, 16:], codec.decode(part))
 
 
 def test_grey_arrays_are_taken(codec: ImageCodec) -> None:
     grey = gradient(9, 9)[:, :, 0]
-    assert np.array_equal(codec.encode(grey).codes, codec.encode(np.repeat(grey[:, :, None], 3, 2)).codes)
+    assert np.array_equal(codec.encode(grey).tokens, codec.encode(np.repeat(grey[:, :, None], 3, 2)).tokens)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_stream_saves_by_itself_and_loads_with_the_coder_of_its_codec(codec: I
     assert stream.header.coder is Coder.PRIOR
     stream.save(tmp_path / "a.vqa")
     loaded = vqaudio.Stream.load(tmp_path / "a.vqa", codec.block_coder(Coder.PRIOR))
-    assert np.array_equal(loaded.codes, stream.codes)
+    assert np.array_equal(loaded.tokens, stream.tokens)
 
 
 def test_damage_costs_the_tiles_of_its_block(codec: ImageCodec) -> None:
@@ -181,11 +181,11 @@ def test_models_are_loaded_as_what_they_are(folder: Path, tiny_model: Path, tmp_
 
 def test_the_same_seed_draws_the_same_tiles(codec: ImageCodec) -> None:
     few, many = generate_pictures(codec, 2, seed=3), generate_pictures(codec, 6, seed=3)
-    assert np.array_equal(few.codes[0], many.codes[0, :2])
+    assert np.array_equal(few.tokens[0], many.tokens[0, :2])
     assert many.header.shape == (16, 24)
     assert codec.decode(many).shape == (16, 24, 3)
-    assert not np.array_equal(few.codes, generate_pictures(codec, 2, seed=4).codes)
-    assert np.array_equal(codec.read(io.BytesIO(written(codec, many))).codes, many.codes)
+    assert not np.array_equal(few.tokens, generate_pictures(codec, 2, seed=4).tokens)
+    assert np.array_equal(codec.read(io.BytesIO(written(codec, many))).codes, many.tokens)
 
 
 def test_rectangles_are_full() -> None:
@@ -203,7 +203,7 @@ def test_classes(codec: ImageCodec, tmp_path: Path) -> None:
     assert classy.default_coder() is Coder.PACKED
     assert classy.model.prior is not None
     classy.model.prior.logits_weight.weight.mul_(50)  # for draws to differ
-    cats, dogs = (generate_pictures(classy, 4, label=label).codes for label in ("cat", "dog"))
+    cats, dogs = (generate_pictures(classy, 4, label=label).tokens for label in ("cat", "dog"))
     assert not np.array_equal(cats, dogs)
     for wrong in (None, "cow"):
         with pytest.raises(ConfigError, match="cat, dog"):
@@ -219,7 +219,7 @@ def test_classes(codec: ImageCodec, tmp_path: Path) -> None:
 
 def test_the_likelihood_counts_pixels_and_codes(codec: ImageCodec) -> None:
     picture = gradient(11, 13)
-    codes = codec.encode(picture).codes.reshape(-1, 2, 2, 2)
+    codes = codec.encode(picture).tokens.reshape(-1, 2, 2, 2)
     found = likelihood(codec, picture, codes)
     bits = 0.0
     for index, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8)]):
@@ -244,7 +244,7 @@ def test_the_likelihood_counts_pixels_and_codes(codec: ImageCodec) -> None:
 def test_files_are_about_as_long_as_the_prior_says(codec: ImageCodec) -> None:
     picture = gradient(160, 160)
     stream = codec.encode(picture)
-    predicted = likelihood(codec, picture, stream.codes.reshape(-1, 2, 2, 2))["learnt_prior"] * picture.size / 8
+    predicted = likelihood(codec, picture, stream.tokens.reshape(-1, 2, 2, 2))["learnt_prior"] * picture.size / 8
     frame = len(stream.header.to_bytes()) + 12 * stream.header.block_count
     assert len(written(codec, stream)) - frame == pytest.approx(predicted, rel=0.01)
 

@@ -10,9 +10,9 @@ from pictures import gradient
 
 from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.bundled import PRETRAINED, bundled
+from vqaudio.codecs.facts import facts_of
 from vqaudio.codecs.image import ImageCodec, load_images
 from vqaudio.codecs.image_generation import generate_pictures
-from vqaudio.codecs.loading import facts_of
 from vqaudio.codecs.sampler import Conditioner, Sampler, export
 from vqaudio.codecs.speech import Codec, load
 from vqaudio.codecs.vocoder import decoder_inputs
@@ -57,7 +57,7 @@ def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> No
     sizes = {}
     for coder in Coder:
         file = io.BytesIO()
-        stream = speech.encode(clip, RATE, coder)
+        stream = speech.encode(clip, RATE, coder=coder)
         stream.write(file, speech.block_coder(coder))
         sizes[coder] = len(file.getvalue())
     tokens = -(-len(clip) // 544) * 8
@@ -66,7 +66,7 @@ def test_streams_have_the_advertised_size(speech: Codec, clip: np.ndarray) -> No
 
 
 def test_the_codes_carry_the_sound(speech: Codec, clip: np.ndarray) -> None:
-    codes = speech.encode(clip, RATE).codes[0]
+    codes = speech.encode(clip, RATE).tokens[0]
     assert len(np.unique(codes)) > 150
     with torch.no_grad():
         own, others = (
@@ -122,17 +122,17 @@ def test_what_comes_back_is_as_loud_where_it_should_be(speech: Codec, clip: np.n
 def test_narrow_weights_change_next_to_nothing(voices: Codec, clip: np.ndarray) -> None:
     model = voices.model
     stream = voices.encode(clip[:RATE], RATE)
-    drawn_by = decoder_inputs(model, stream.codes[0][:48], voices.check_speaker("1970"))
-    features, marks = drawn_by.features, drawn_by.marks(model.config.decoder, 0.0)
-    told = None if marks is None else torch.from_numpy(marks)[None]
+    drawn_by = decoder_inputs(model, stream.tokens[0][:48], voices.check_speaker("1970"))
+    features, phases = drawn_by.features, drawn_by.phase_index(model.config.decoder, 0.0)
+    told = None if phases is None else torch.from_numpy(phases)[None]
     decoder, sampler = model.decoder, Sampler(model.decoder, SILENCE_LEVEL)
-    symbols = sampler.stream().push(features, np.random.default_rng(0).random(48 * model.hop_length), marks)
+    symbols = sampler.stream().push(features, np.random.default_rng(0).random(48 * model.samples_per_token), phases)
     past = torch.from_numpy(np.concatenate([[SILENCE_LEVEL], symbols[:-1]]))[None]
     with torch.no_grad():
         expected = decoder(past, torch.from_numpy(features.T)[None], told)[0].T
     conditions = Conditioner(decoder)(features)
     kernel = cpu.Kernel(cpu.prepared(export(decoder)), SILENCE_LEVEL)
-    logits = torch.from_numpy(kernel.score(conditions, decoder.config.hop_length, symbols, marks))
+    logits = torch.from_numpy(kernel.forced_logits(conditions, decoder.config.hop_length, symbols, phases))
     assert (logits - expected).abs().max() < BOUND / 3 * (expected.max() - expected.min())
     shares, wanted = (x.double().softmax(1) for x in (logits, expected))
     assert ((shares - wanted).abs().sum(1) / 2).max() < 0.005  # the share of draws that come out otherwise
@@ -150,7 +150,7 @@ def test_pictures_come_back_alike(images: ImageCodec) -> None:
     decoded = images.decode(stream)
     assert decoded.shape == picture.shape
     assert 10 * np.log10(255**2 / np.square(decoded.astype(float) - picture).mean()) > 24
-    codes = stream.codes.reshape(-1, *images.config.grid)
+    codes = stream.tokens.reshape(-1, *images.config.grid)
     true, false = (image_likelihood(images, picture, used)["reconstruction"] for used in (codes, codes[::-1]))
     assert false > true + 0.5
 
@@ -163,13 +163,13 @@ def test_the_prior_makes_pictures_small(images: ImageCodec) -> None:
         file = io.BytesIO()
         images.encode(picture, coder).write(file, images.block_coder(coder))
         sizes[coder] = len(file.getvalue())
-        assert np.array_equal(images.read(io.BytesIO(file.getvalue())).codes, stream.codes)
+        assert np.array_equal(images.read(io.BytesIO(file.getvalue())).tokens, stream.tokens)
     assert sizes[Coder.PRIOR] < 0.7 * sizes[Coder.PACKED]
     assert images.config.grid == (8, 8, 10)
 
 
 def test_the_codes_carry_words_without_a_voice(voices: Codec, clip: np.ndarray) -> None:
-    codes = voices.encode(clip, RATE).codes[0]
+    codes = voices.encode(clip, RATE).tokens[0]
     assert len(codes) == -(-len(clip) // 256)
     speaker = voices.check_speaker("1970")
     true, false = (likelihood(voices, clip, codes, np.roll(codes, len(codes) // 2), speaker)[name] for name in BITS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vqaudio.codecs import segments as segments
 from vqaudio.codecs.sampler import Sampler
-from vqaudio.codecs.segments import Crossfader, Layout, Part, Segment, crossfade, cut, layout, speak
+from vqaudio.codecs.segments import Crossfader, Layout, Part, Segment, crossfade, cut, draw_parts, layout
 from vqaudio.models.config import WaveNetConfig
 from vqaudio.models.wavenet import WaveNet
 
@@ -68,7 +68,7 @@ def test_each_stretch_is_spoken_as_it_would_be_alone(sampler: Sampler, tokens: i
     rng = np.random.default_rng(1)
     features = [rng.standard_normal((90, FEATURES)).astype(np.float32) for _ in range(2)]
     pieces = cut(Layout(tokens, 4, 32, 24), 2, slice(3, 85), 90)
-    together = speak(sampler, parts_of(pieces, features))
+    together = draw_parts(sampler, parts_of(pieces, features))
     for index, (piece, symbols) in enumerate(zip(pieces, together, strict=True)):
         own = features[piece.channel][piece.begin : piece.stop]
         uniforms = np.random.default_rng(index).random(len(own) * HOP)
@@ -92,7 +92,7 @@ def test_the_number_of_threads_changes_nothing(sampler: Sampler, tokens: int, mo
     drawn = []
     for threads in (1, 3):
         monkeypatch.setattr(segments.os, "cpu_count", lambda threads=threads: threads)
-        drawn.append(np.concatenate(speak(sampler, parts_of(pieces, features))))
+        drawn.append(np.concatenate(draw_parts(sampler, parts_of(pieces, features))))
     np.testing.assert_array_equal(*drawn)
 
 

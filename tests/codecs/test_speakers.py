@@ -41,7 +41,7 @@ def test_another_speaker_another_sound(voiced_codec: Codec) -> None:
 
 def test_several_frames_a_token_in_one_stream_or_side_by_side(voiced_codec: Codec) -> None:
     model = voiced_codec.model
-    assert (model.hop_length, model.config.decoder.hop_length) == (128, 64)
+    assert (model.samples_per_token, model.config.decoder.hop_length) == (128, 64)
     stream = voiced_codec.encode(noise(2, 3 * RATE), RATE)
     for exact in (False, True):
         assert voiced_codec.decode(stream, exact=exact, speaker="bob").shape == (2, 3 * RATE)
@@ -66,7 +66,7 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
     voice = fit_speaker_embedding(model, wave, RATE)
     own = torch.from_numpy(wave[None])
     with torch.no_grad():
-        codes = model.encode(model.emphasise(own))
+        codes = model.encode(own)
 
         def error(vector: np.ndarray) -> float:
             return float(model.mel_loss(model.features(codes, torch.from_numpy(vector)[None]), own))
@@ -93,7 +93,7 @@ def test_a_voice_has_its_pitch() -> None:
     voice = fit_speaker_embedding(model.requires_grad_(False), buzz, RATE)
     own = torch.from_numpy(buzz[None, : 2 * RATE // 256 * 256])
     with torch.no_grad():
-        codes = model.encode(model.emphasise(own))
+        codes = model.encode(own)
 
         def error(vector: np.ndarray) -> float:
             return float(model.pitch_loss(model.features(codes, torch.from_numpy(vector)[None]), own))

@@ -1,10 +1,12 @@
 """The codec: exact lengths whatever comes in, one path for arrays and files, refusals, damage."""
 
+import copy
 import io
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,12 @@ from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs import bundled
 from vqaudio.codecs import speech as codec
 from vqaudio.codecs.encoding import BLOCK_TOKENS, WaveSound, first_pass
+from vqaudio.codecs.facts import facts_of
+from vqaudio.codecs.files import OpenStream, stream_facts
 from vqaudio.codecs.sampler import Sampler
+from vqaudio.codecs.sampling import DecodeOptions
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.tokens import MUTE_RAMP_S, TokenRange, code_windows
-from vqaudio.codecs.transcode import OpenStream, decode_file, encode_file, stream_facts
 from vqaudio.codecs.vocoder import decoder_inputs
 from vqaudio.dsp import emphasis, mulaw
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
@@ -43,9 +47,9 @@ def encoded(tiny_codec: Codec, wave: Wave, sample_rate_hz: int = RATE) -> bytes:
     return file.getvalue()
 
 
-def decoded_file(tiny_codec: Codec, data: bytes, path: Path, **wishes: int) -> tuple[Wave, tuple[str, ...]]:
+def decoded_file(tiny_codec: Codec, data: bytes, path: Path, **options: Any) -> tuple[Wave, tuple[str, ...]]:
     stream = OpenStream(io.BytesIO(data))
-    done = decode_file(tiny_codec, stream, lambda hz, n: SoundWriter(path, hz, n), **wishes)
+    done = tiny_codec.decode_file(stream, lambda hz, n: SoundWriter(path, hz, n), DecodeOptions(**options))
     with SoundReader(path) as reader:
         return np.concatenate(list(reader.blocks(4096)), axis=1), tuple(done.damage_lines())
 
@@ -59,7 +63,7 @@ def test_length_channels_and_rate_come_back(tiny_codec: Codec, sample_rate_hz: i
     wave = noise(0.3137, sample_rate_hz, channels)
     stream = tiny_codec.encode(wave, sample_rate_hz)
     assert stream.header.tokens == math.ceil(math.ceil(wave.shape[1] * RATE / sample_rate_hz) / HOP)
-    assert stream.codes.shape == (channels, stream.header.tokens)
+    assert stream.tokens.shape == (channels, stream.header.tokens)
     decoded = tiny_codec.decode(stream)
     assert decoded.shape == wave.shape
     assert decoded.dtype == np.float32
@@ -94,7 +98,7 @@ def test_odd_sounds(tiny_codec: Codec, wave: npt.NDArray[np.float64]) -> None:
 
 def test_level_is_restored(tiny_codec: Codec) -> None:
     soft, loud = (tiny_codec.encode(noise(0.3, level=level), RATE) for level in (0.001, 0.1))
-    assert np.array_equal(soft.codes, loud.codes)
+    assert np.array_equal(soft.tokens, loud.tokens)
     assert np.allclose(100 * tiny_codec.decode(soft), tiny_codec.decode(loud), rtol=1e-3, atol=1e-6)
 
 
@@ -131,7 +135,7 @@ def test_codes_are_those_of_the_whole_sound_at_once(tiny_codec: Codec) -> None:
     with torch.inference_mode():
         whole = model.encode(model.emphasise(torch.from_numpy(padded))).numpy()[:, context:-context]
     assert len(np.unique(whole)) > 10
-    assert np.mean(stream.codes == whole) > 0.9995  # sums of other shapes round otherwise, and ties are rare
+    assert np.mean(stream.tokens == whole) > 0.9995  # sums of other shapes round otherwise, and ties are rare
 
 
 def test_codes_of_vectors_are_those_of_the_whole_sound_at_once(hearing_codec: Codec) -> None:
@@ -142,13 +146,13 @@ def test_codes_of_vectors_are_those_of_the_whole_sound_at_once(hearing_codec: Co
     padded = np.pad(wave * np.float32(gain), ((0, 0), (context * HOP, end)))
     with torch.inference_mode():
         whole = model.encode(model.emphasise(torch.from_numpy(padded))).numpy()[:, context:-context]
-    assert stream.codes.shape == whole.shape
+    assert stream.tokens.shape == whole.shape
     assert len(np.unique(whole)) > 10
-    assert np.mean(stream.codes == whole) > 0.999
+    assert np.mean(stream.tokens == whole) > 0.999
 
 
 def test_facts_of_a_model_with_a_filter(hearing_model: Path) -> None:
-    facts = codec.model_facts(hearing_model)
+    facts = facts_of(hearing_model)
     assert (facts.tokens_per_second, facts.bits_per_token) == (250, 7)
 
 
@@ -162,7 +166,7 @@ def test_vectors_of_several_tokens_come_back(hearing_codec: Codec, samples: int,
     stream.write(file, hearing_codec.block_coder(coder))
     file.seek(0)
     again = hearing_codec.read(file)
-    np.testing.assert_array_equal(again.codes, stream.codes)
+    np.testing.assert_array_equal(again.tokens, stream.tokens)
     for exact in (False, True):
         decoded = hearing_codec.decode(again, exact=exact)
         assert decoded.shape == wave.shape
@@ -171,8 +175,8 @@ def test_vectors_of_several_tokens_come_back(hearing_codec: Codec, samples: int,
 
 def test_a_channel_has_the_codes_that_it_has_alone(tiny_codec: Codec) -> None:
     wave = noise(0.5, channels=3)
-    together = tiny_codec.encode(wave, RATE).codes
-    assert np.array_equal(together, np.concatenate([tiny_codec.encode(channel, RATE).codes for channel in wave]))
+    together = tiny_codec.encode(wave, RATE).tokens
+    assert np.array_equal(together, np.concatenate([tiny_codec.encode(channel, RATE).tokens for channel in wave]))
 
 
 def test_features_are_those_of_all_codes_at_once(tiny_codec: Codec) -> None:
@@ -190,10 +194,45 @@ def test_decoding_by_hand_gives_the_same(tiny_codec: Codec) -> None:
     stream = tiny_codec.encode(noise(0.5), RATE)
     draw = Sampler(model.decoder, mulaw.SILENCE_LEVEL, 0.9).stream()
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
-    symbols = draw.push(decoder_inputs(model, stream.codes[0], None).features, uniforms)
+    symbols = draw.push(decoder_inputs(model, stream.tokens[0], None).features, uniforms)
     wave = emphasis.DeEmphasis(0.85)(mulaw.mu_law_decode(torch.from_numpy(symbols)).numpy())
     wave = wave[: stream.header.shape[0]] * stream.header.levels[0]
     assert np.array_equal(tiny_codec.decode(stream, seed=3)[0], wave.astype(np.float32))
+
+
+def test_codes_of_quantizers_and_frames(hearing_codec: Codec) -> None:
+    stream = hearing_codec.encode(noise(0.5, channels=2), RATE)
+    quantizers = hearing_codec.num_quantizers
+    assert stream.codes.shape == (2, quantizers, stream.header.tokens // quantizers) == (2, 4, stream.codes.shape[2])
+    for index in range(quantizers):
+        assert np.array_equal(stream.codes[:, index], stream.tokens[:, index::quantizers])
+    again = hearing_codec.stream_of(stream.codes)
+    assert np.array_equal(again.tokens, stream.tokens)
+    file = io.BytesIO()
+    stream.write(file)
+    file.seek(0)
+    assert np.array_equal(hearing_codec.read(file).codes, stream.codes)
+    with pytest.raises(ContainerError, match=r"give \[channels, 4, frames\]"):
+        hearing_codec.stream_of(stream.codes[:, :2])
+
+
+def test_a_sound_is_passed_over_as_often_as_one_likes(tmp_path: Path) -> None:
+    wave = noise(1.0, channels=2)
+    with SoundWriter(tmp_path / "a.wav", RATE, 2) as writer:
+        writer.write(wave)
+    with SoundReader(tmp_path / "a.wav") as reader:
+        for sound in (WaveSound(wave, RATE), reader):
+            first, second = (np.concatenate(list(sound.blocks(700)), axis=1) for _ in range(2))
+            assert np.array_equal(first, second)
+            assert first.shape == wave.shape
+
+
+def test_the_callers_model_is_left_alone(tiny_codec: Codec) -> None:
+    model = copy.deepcopy(tiny_codec.model).requires_grad_(True).train()
+    made = Codec(model, tiny_codec.fingerprint)
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not made.model.training
 
 
 class Ragged(WaveSound):
@@ -208,7 +247,7 @@ def test_codes_do_not_depend_on_the_pieces_that_a_sound_comes_in(tiny_codec: Cod
     wave = noise(1, 44100)
     _, blocks = tiny_codec.encode_blocks(Ragged(wave, 44100))
     pieces = np.concatenate(list(blocks), axis=1)
-    assert np.mean(pieces == tiny_codec.encode(wave, 44100).codes) > 0.999
+    assert np.mean(pieces == tiny_codec.encode(wave, 44100).tokens) > 0.999
 
 
 def test_files_and_arrays_take_the_same_path(tiny_codec: Codec, tmp_path: Path) -> None:
@@ -218,10 +257,9 @@ def test_files_and_arrays_take_the_same_path(tiny_codec: Codec, tmp_path: Path) 
         writer.write(wave)
     with SoundReader(path) as reader:
         whole = np.concatenate(list(reader.blocks(1000)), axis=1)
-        reader.rewind()
         file = io.BytesIO()
         shares: list[float] = []
-        done = encode_file(tiny_codec, reader, file, progress=shares.append)
+        done = tiny_codec.encode_file(reader, file, progress=shares.append)
     stream = tiny_codec.encode(whole, 22050)
     assert file.getvalue() == encoded(tiny_codec, whole, 22050)
     assert done.stream_bytes == len(file.getvalue())
@@ -257,10 +295,10 @@ def test_a_damaged_block_is_silent_and_told(tiny_codec: Codec, tmp_path: Path) -
 
 def test_damage_fades(tiny_codec: Codec) -> None:
     stream = tiny_codec.encode(noise(1), RATE)
-    lost = np.zeros(stream.codes.shape, bool)
+    lost = np.zeros(stream.tokens.shape, bool)
     lost[:, 100:150] = True
     good, muted = (
-        np.concatenate(list(tiny_codec.decode_blocks(stream.header, [TokenRange(stream.codes, mask)])), axis=1)[0]
+        np.concatenate(list(tiny_codec.decode_blocks(stream.header, [TokenRange(stream.tokens, mask)])), axis=1)[0]
         for mask in (np.zeros_like(lost), lost)
     )
     ramp = round(MUTE_RAMP_S * RATE)
@@ -314,10 +352,12 @@ def test_rates_that_are_no_whole_numbers(tiny_codec: Codec) -> None:
         tiny_codec.encode(np.zeros(10, np.float32), 16000.5)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wishes", [{"seed": -1}, {"seed": 2**63}, {"temperature": 0.0}, {"temperature": float("nan")}])
-def test_bad_wishes(tiny_codec: Codec, wishes: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wishes))):
-        tiny_codec.decode(tiny_codec.encode(np.zeros(10, np.float32), RATE), **wishes)
+@pytest.mark.parametrize(
+    "options", [{"seed": -1}, {"seed": 2**63}, {"temperature": 0.0}, {"temperature": float("nan")}]
+)
+def test_bad_options(tiny_codec: Codec, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        tiny_codec.decode(tiny_codec.encode(np.zeros(10, np.float32), RATE), **options)
 
 
 def test_another_models_stream_is_refused(tiny_codec: Codec, other_model: Path) -> None:
@@ -369,7 +409,7 @@ def test_devices(tiny_model: Path) -> None:
 
 
 def test_model_facts(tiny_model: Path, tiny_codec: Codec) -> None:
-    facts = codec.model_facts(tiny_model)
+    facts = facts_of(tiny_model)
     assert facts.name == "tiny"
     assert facts.tokens_per_second == 250
     assert facts.bits_per_token == bits_per_code(100) == 7
@@ -384,7 +424,7 @@ def test_stream_facts(tiny_codec: Codec) -> None:
     data = encoded(tiny_codec, wave)
     facts = stream_facts(OpenStream(io.BytesIO(data)))
     assert facts.coded.bits_per_second == 8 * len(data)
-    assert facts.codes_used == len(np.unique(tiny_codec.encode(wave, RATE).codes))
+    assert facts.codes_used == len(np.unique(tiny_codec.encode(wave, RATE).tokens))
     assert 0 < facts.entropy_bits <= np.log2(facts.codes_used)
     assert facts.model is None
     empty = stream_facts(OpenStream(io.BytesIO(encoded(tiny_codec, np.zeros((1, 0), np.float32)))))
@@ -398,7 +438,7 @@ def test_stream_facts(tiny_codec: Codec) -> None:
 def test_tensors_of_any_floats_are_coded(tiny_codec: Codec, kind: torch.dtype) -> None:
     wave = (torch.arange(2000) % 16 / 16 - 0.5).to(kind).requires_grad_()  # exact in each of them
     expected = tiny_codec.encode(wave.detach().float().numpy(), 16000)
-    np.testing.assert_array_equal(tiny_codec.encode(wave, 16000).codes, expected.codes)
+    np.testing.assert_array_equal(tiny_codec.encode(wave, 16000).tokens, expected.tokens)
 
 
 @pytest.mark.parametrize("rate", [None, "16000", float("nan"), float("inf"), 16000.5])

@@ -45,7 +45,7 @@ def test_any_sound_comes_back_with_its_length_and_without_infinities(codec: Code
 def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
     model = codec.model
     stream = codec.encode(sounds()["noise"], RATE)
-    filters, codes = filter_of(model.config), stream.codes[0]
+    filters, codes = filter_of(model.config), stream.tokens[0]
     whole = prepare(model, filters, codes, slice(0, len(codes)), None)
     wave = Synthesizer(model.config, np.random.default_rng([5, 0]))(whole)
     decoded = codec.decode(stream, seed=5)[0]
@@ -54,7 +54,7 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
 
 def test_windows_and_pieces_do_not_matter(codec: Codec) -> None:
     codes = np.random.default_rng(0).integers(0, 100, (2, 5000)).astype(np.int32)
-    codes = codes[:, : 5000 // codec.model.stages * codec.model.stages]
+    codes = codes[:, : 5000 // codec.model.num_quantizers * codec.model.num_quantizers]
 
     def said(size: int) -> npt.NDArray[np.float32]:
         vocoder = ParameterVocoder(codec.model, Sampling(3, codec.config.temperature), 2)

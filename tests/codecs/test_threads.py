@@ -34,7 +34,7 @@ def all_the_way(codec: Codec, wave: np.ndarray) -> tuple[bytes, bytes, bytes]:
     codec.encode(wave, RATE).write(file)
     file.seek(0)
     stream = codec.read(file)
-    return file.getvalue(), stream.codes.tobytes(), codec.decode(stream, seed=3).tobytes()
+    return file.getvalue(), stream.tokens.tobytes(), codec.decode(stream, seed=3).tobytes()
 
 
 def at_once(work: Callable[[int], object]) -> list[object]:
@@ -78,7 +78,7 @@ def test_a_stream_outlives_its_codec(talking_model: Path) -> None:
     file = io.BytesIO()
     stream.write(file)
     file.seek(0)
-    assert np.array_equal(load(talking_model, "cpu").read(file).codes, stream.codes)
+    assert np.array_equal(load(talking_model, "cpu").read(file).tokens, stream.tokens)
 
 
 def test_a_stream_of_an_unknown_model_says_so(talking_codec: Codec, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqaudio.dsp.augment import change_voice, perturb_voice
+from vqaudio.dsp.augment import augment_voice, change_voice
 
 RATE = 16000
 
@@ -53,7 +53,7 @@ def test_timing_is_kept() -> None:
 def test_a_quarter_of_the_rows_stays_and_the_others_differ() -> None:
     torch.manual_seed(0)
     wave = vowel(150, 1000, 4096).repeat(8, 1)
-    disguised = perturb_voice(wave, RATE, 6.0, 2.5)
+    disguised = augment_voice(wave, RATE, 6.0, 2.5)
     assert torch.equal(disguised[:2], wave[:2])
     groups = disguised[::2]
     assert all(not torch.allclose(a, b, atol=1e-3) for i, a in enumerate(groups) for b in groups[:i])
@@ -61,5 +61,5 @@ def test_a_quarter_of_the_rows_stays_and_the_others_differ() -> None:
 
 def test_the_draw_is_the_seeds() -> None:
     wave = vowel(150, 1000, 4096).repeat(4, 1)
-    first, second = ((torch.manual_seed(3), perturb_voice(wave, RATE, 6.0, 2.5))[1] for _ in range(2))
+    first, second = ((torch.manual_seed(3), augment_voice(wave, RATE, 6.0, 2.5))[1] for _ in range(2))
     assert torch.equal(first, second)

@@ -16,7 +16,7 @@ from vqaudio.models import checkpoint
 from vqaudio.models.config import MelConfig
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
-RATE, HOP, MARKS = 16000, 64, 33
+RATE, HOP, PHASES = 16000, 64, 33
 MEL = (400, 40)
 
 
@@ -88,14 +88,14 @@ def test_periods_begin_with_the_pulses(hz: float) -> None:
 
 def test_marks_count_the_shares_of_a_period() -> None:
     passed, voiced = torch.arange(0, 2, 1 / 16, dtype=torch.float64)[None], torch.tensor([[True, False]])
-    marks = pitch_phase.marks(passed, voiced, 9)[0].tolist()
-    assert marks == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7] + [8] * 16
+    phases = pitch_phase.phase_index(passed, voiced, 9)[0].tolist()
+    assert phases == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7] + [8] * 16
 
 
 # ------------------------------------------------------------------------------------------------------- in a model
 
 CONFIG = dataclasses.replace(
-    TINY, mels=(MelConfig(400, 40),), excitation=True, decoder=dataclasses.replace(TINY.decoder, marks=MARKS)
+    TINY, mels=(MelConfig(400, 40),), excitation=True, decoder=dataclasses.replace(TINY.decoder, phases=PHASES)
 )
 
 
@@ -110,11 +110,11 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
 
     wave, _ = pulses(120.0, 0.5)
     stream = codec.encode(wave[0].numpy(), RATE)
-    drawn_by = decoder_inputs(codec.model, stream.codes[0], None)
+    drawn_by = decoder_inputs(codec.model, stream.tokens[0], None)
     assert drawn_by.parameters is not None
     uniforms = np.random.default_rng([3, 0]).random(stream.header.tokens * HOP)
     draw = Sampler(codec.model.decoder, mulaw.SILENCE_LEVEL, 0.9).stream()
-    symbols = draw.push(drawn_by.features, uniforms, drawn_by.marks(CONFIG.decoder, 0.0))
+    symbols = draw.push(drawn_by.features, uniforms, drawn_by.phase_index(CONFIG.decoder, 0.0))
     driven = all_pole.RANGE * mulaw.mu_law_decode(torch.from_numpy(symbols)).numpy()
     taps, gain = drawn_by.parameters.coefficients, drawn_by.parameters.gain
     expected = emphasis.DeEmphasis(0.85)(Synthesis(all_pole.ORDER)(driven, taps, gain))
@@ -123,15 +123,15 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
 
 
 def test_pulses_go_on_from_block_to_block(codec: Codec) -> None:
-    """The marks of a sound decoded block by block are those of the whole: no pulse comes early or late."""
+    """The phases of a sound decoded block by block are those of the whole: no pulse comes early or late."""
     codes = np.random.default_rng(0).integers(0, 100, 700).astype(np.int32)
     whole = decoder_inputs(codec.model, codes, None)
     begun, parts = 0.0, []
     for frames in (slice(0, 256), slice(256, 512), slice(512, 700)):
         own = whole.part(frames)
-        parts.append(own.marks(CONFIG.decoder, begun))
+        parts.append(own.phase_index(CONFIG.decoder, begun))
         begun += own.periods(HOP)
-    together = whole.marks(CONFIG.decoder, 0.0)
+    together = whole.phase_index(CONFIG.decoder, 0.0)
     assert together is not None
     assert (np.concatenate(parts) != together).mean() < 1e-3  # where rounding falls on an edge
 
@@ -166,7 +166,7 @@ def test_all_terms_learn_and_the_pitch_needs_an_excitation() -> None:
     loss = model.loss(batch)
     loss.total.backward()
     assert {"pitch", "mel", "nll"} <= set(loss.metrics)
-    for part in (model.pitch_head, model.mel_head, model.decoder.marks, model.encoder.out):
+    for part in (model.pitch_head, model.mel_head, model.decoder.phase_embedding, model.encoder.out):
         assert part is not None
         assert part.weight.grad is not None
         assert part.weight.grad.abs().sum() > 0
@@ -174,17 +174,19 @@ def test_all_terms_learn_and_the_pitch_needs_an_excitation() -> None:
         checkpoint.build(TINY).set_objective({"pitch": 1.0})
 
 
-@pytest.mark.parametrize(("excitation", "marks"), [(True, 0), (True, 8), (False, 129)])
-def test_marks_go_with_the_excitation(excitation: bool, marks: int) -> None:
-    with pytest.raises(ConfigError, match=r"decoder\.marks"):
-        dataclasses.replace(TINY, excitation=excitation, decoder=dataclasses.replace(TINY.decoder, marks=marks))
+@pytest.mark.parametrize(("excitation", "phases"), [(True, 0), (True, 8), (False, 129)])
+def test_marks_go_with_the_excitation(excitation: bool, phases: int) -> None:
+    with pytest.raises(ConfigError, match=r"decoder\.phases"):
+        dataclasses.replace(TINY, excitation=excitation, decoder=dataclasses.replace(TINY.decoder, phases=phases))
 
 
-@pytest.mark.parametrize(("stages", "marks"), [(1, 4), (4, 0), (4, 2)])
-def test_a_prior_has_a_mark_for_each_stage(stages: int, marks: int) -> None:
-    prior = dataclasses.replace(PRIOR, marks=marks)
-    with pytest.raises(ConfigError, match=r"prior\.marks"):
-        dataclasses.replace(HEARING, prior=prior, quantizer=dataclasses.replace(HEARING.quantizer, stages=stages))
+@pytest.mark.parametrize(("stages", "phases"), [(1, 4), (4, 0), (4, 2)])
+def test_a_prior_has_a_mark_for_each_stage(stages: int, phases: int) -> None:
+    prior = dataclasses.replace(PRIOR, phases=phases)
+    with pytest.raises(ConfigError, match=r"prior\.phases"):
+        dataclasses.replace(
+            HEARING, prior=prior, quantizer=dataclasses.replace(HEARING.quantizer, num_quantizers=stages)
+        )
 
 
 # ------------------------------------------------------------------------------------------------- pulses below, alone

@@ -12,7 +12,7 @@ from vqaudio.codecs.speech import Codec
 from vqaudio.errors import DataError, ModelError
 from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, readable_recordings
 from vqaudio.evaluation.metrics import ruler
-from vqaudio.evaluation.speech import Plan, evaluate
+from vqaudio.evaluation.speech import EvaluationOptions, evaluate
 from vqaudio.models.sources import SOURCES_FILE, file_checksum, read_sources, write_sources
 from vqaudio.training.packing import prepare
 from vqaudio.training.shards import AudioShards
@@ -52,7 +52,7 @@ def test_faults_are_lines_and_the_rest_goes_on(tmp_path: Path) -> None:
 def test_bad_input_is_a_line_before_any_metric_is_loaded(
     talking_codec: Codec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Plan()
+    plan = EvaluationOptions()
     if kind == "missing column":
         (tmp_path / "manifest.tsv").write_text("path\ttranscript\na.wav\thello")
     elif kind == "missing file":
@@ -61,7 +61,7 @@ def test_bad_input_is_a_line_before_any_metric_is_loaded(
         (tmp_path / "a.wav").write_bytes(b"nothing")
     elif kind == "learnt from":
         corpus(tmp_path, a=noise(0), b=noise(1))
-        plan = Plan(learnt_from=frozenset({file_checksum(tmp_path / "b.wav")}))
+        plan = EvaluationOptions(learnt_from=frozenset({file_checksum(tmp_path / "b.wav")}))
     monkeypatch.setattr(ruler.Ruler, "__init__", lambda *_: pytest.fail("a metric was loaded"))
     with pytest.raises(DataError) as caught:
         evaluate(talking_codec, tmp_path, plan)

@@ -26,7 +26,7 @@ from vqaudio.evaluation.metrics import Mean
 from vqaudio.evaluation.phones import PhoneMap
 from vqaudio.evaluation.report import Gallery, Rival, figure_of, read_rivals, render
 from vqaudio.evaluation.report.pictures import phone_png, pitch_svg
-from vqaudio.evaluation.speech import Plan, evaluate
+from vqaudio.evaluation.speech import EvaluationOptions, evaluate
 
 RATE = 16000
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -50,7 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(talking_codec: Codec, corpus: Path) -> str:
     gallery = Gallery(2)
-    result = evaluate(talking_codec, corpus, Plan(metrics=("stoi", "mel")), watch=gallery.watch)
+    result = evaluate(talking_codec, corpus, EvaluationOptions(metrics=("stoi", "mel")), watch=gallery.watch)
     return render(f"model {HOSTILE}", result, gallery, RIVALS)
 
 
@@ -94,7 +94,7 @@ def test_the_page_shows_what_was_measured(page: str, corpus: Path) -> None:
 
 
 def test_without_other_codecs_there_is_no_plot(talking_codec: Codec, corpus: Path) -> None:
-    result = evaluate(talking_codec, corpus, Plan(metrics=(), limit=1))
+    result = evaluate(talking_codec, corpus, EvaluationOptions(metrics=(), limit=1))
     assert "<svg" not in render("m", result, Gallery(0))
 
 
@@ -143,7 +143,7 @@ def test_phones_are_shown_beside_chance(talking_codec: Codec, corpus: Path) -> N
     counts = np.zeros((40, 100), np.int64)
     counts[[0, 3, 5], [7, 9, 9]] = 4, 3, 1
     found = PhoneMap(0.5, 0.25, 0.375, 0.125, 20, 3, 800, counts)
-    result = evaluate(talking_codec, corpus, Plan(metrics=(), limit=1))
+    result = evaluate(talking_codec, corpus, EvaluationOptions(metrics=(), limit=1))
     page = render("m", result, Gallery(0), (), found)
     for words in ("50.0 % of 800 frames", "without silence 25.0 %", "MFCC: 37.5 %", "12.5 %", "3 more could not"):
         assert words in page
@@ -155,7 +155,7 @@ def test_phones_are_shown_beside_chance(talking_codec: Codec, corpus: Path) -> N
 def test_without_the_template_engine_the_report_is_refused(
     talking_codec: Codec, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = evaluate(talking_codec, corpus, Plan(metrics=(), limit=1))
+    result = evaluate(talking_codec, corpus, EvaluationOptions(metrics=(), limit=1))
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     with pytest.raises(ConfigError, match="jinja2 is not installed"):
         render("m", result, Gallery(0))

@@ -15,7 +15,7 @@ from vqaudio.codecs.speech import Codec
 from vqaudio.dsp import loudness, mulaw
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.evaluation.metrics import METRICS, packages
-from vqaudio.evaluation.speech import Plan, Utterance, chosen_metrics, evaluate, likelihood, strict
+from vqaudio.evaluation.speech import EvaluationOptions, Utterance, chosen_metrics, evaluate, likelihood, strict
 from vqaudio.kernels import wavenet_reference as reference
 
 RATE, HOP = 16000, 64
@@ -34,7 +34,7 @@ def log2_probability(logits: np.ndarray, symbols: np.ndarray) -> float:
 def test_the_bound_is_that_of_the_definition(talking_codec: Codec) -> None:
     """log p(x | z_q) and log p(z) symbol by symbol through the step-by-step reference."""
     model, wave = talking_codec.model, noise(10 * HOP)
-    codes = talking_codec.encode(wave, RATE).codes[0]
+    codes = talking_codec.encode(wave, RATE).tokens[0]
     found = likelihood(talking_codec, wave, codes, codes[::-1].copy())
     (level,) = loudness.measure_level([wave[None]], RATE, 1)
     emphasised = model.emphasise(torch.from_numpy(wave * np.float32(level.gain))[None])
@@ -66,7 +66,7 @@ def test_a_corpus_is_gone_through_group_by_group(talking_codec: Codec, tmp_path:
     rate = result.groups["b"]["packed_bits_per_second"].value
     assert rate == pytest.approx(8 * (70 + 12 + -(-101 * 7 // 8)) * RATE / 6402)
     assert 0 < result.codes_used <= 100
-    assert len(evaluate(talking_codec, tmp_path, Plan(limit=1, metrics=())).utterances) == 2
+    assert len(evaluate(talking_codec, tmp_path, EvaluationOptions(limit=1, metrics=())).utterances) == 2
 
 
 def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
@@ -76,7 +76,7 @@ def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
     soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE)
     (tmp_path / "c.wav").write_bytes(b"no sound")
     seen: list[Utterance] = []
-    result = evaluate(talking_codec, tmp_path, Plan(metrics=("mel",)), watch=seen.append)
+    result = evaluate(talking_codec, tmp_path, EvaluationOptions(metrics=("mel",)), watch=seen.append)
     assert [utterance.name for utterance in seen] == ["b.wav"]
     assert result.not_measured == ()
     assert seen[0].decoded.shape == seen[0].original.wave.shape == (6400,)
@@ -89,7 +89,7 @@ def test_a_model_with_speakers_speaks_as_the_recording_does(voiced_codec: Codec,
         (tmp_path / name).parent.mkdir(exist_ok=True)
         soundfile.write(tmp_path / name, noise(1000 if "short" in name else RATE), RATE)
     seen: list[Utterance] = []
-    result = evaluate(voiced_codec, tmp_path, Plan(metrics=()), watch=seen.append)
+    result = evaluate(voiced_codec, tmp_path, EvaluationOptions(metrics=()), watch=seen.append)
     bob = voiced_codec.decode(seen[0].stream, speaker="bob")[0]
     assert np.array_equal(seen[0].decoded, bob)
     assert not np.array_equal(seen[1].decoded, bob)  # the same sound in a voice found for it

@@ -45,7 +45,7 @@ def test_step_by_step_is_the_teacher_forced_forward(latents: int, kernel_size: i
         forward = prior.logits(torch.from_numpy(codes)[None])[0].movedim(0, -1).reshape(-1, LEVELS).numpy()
     weights = export(prior)
     for kernel in (pixel_reference.PixelKernel, pixel_cpu.PixelKernel):
-        assert np.abs(kernel(weights, ROWS, COLUMNS).score(codes.ravel()) - forward).max() < 2e-6
+        assert np.abs(kernel(weights, ROWS, COLUMNS).forced_logits(codes.ravel()) - forward).max() < 2e-6
 
 
 @pytest.mark.parametrize(("latents", "kernel_size"), CASES)
@@ -60,9 +60,9 @@ def test_the_kernel_draws_as_the_reference(latents: int, kernel_size: int) -> No
 
 def test_a_call_begins_a_new_grid() -> None:
     kernel = pixel_cpu.PixelKernel(export(network(2, 3)), ROWS, COLUMNS)
-    first = kernel.score(grid(2).ravel())
-    kernel.score(grid(2, 1).ravel()[:17])
-    assert np.array_equal(kernel.score(grid(2).ravel()), first)
+    first = kernel.forced_logits(grid(2).ravel())
+    kernel.forced_logits(grid(2, 1).ravel()[:17])
+    assert np.array_equal(kernel.forced_logits(grid(2).ravel()), first)
 
 
 def test_a_class_is_in_the_exported_biases() -> None:
@@ -70,7 +70,7 @@ def test_a_class_is_in_the_exported_biases() -> None:
     for label in (0, 2):
         with torch.no_grad():
             forward = prior.logits(torch.from_numpy(codes)[None], torch.tensor([label]))[0].movedim(0, -1)
-        scored = pixel_cpu.PixelKernel(export(prior, label), ROWS, COLUMNS).score(codes.ravel())
+        scored = pixel_cpu.PixelKernel(export(prior, label), ROWS, COLUMNS).forced_logits(codes.ravel())
         assert np.abs(scored - forward.reshape(-1, LEVELS).numpy()).max() < 2e-6
 
 

@@ -82,7 +82,7 @@ def scale_of(outputs: np.ndarray) -> float:
 def test_outputs_equal_the_teacher_forced_forward(network: SubbandWaveNet, kernel: Callable) -> None:
     given = Given(network, 40)
     expected = teacher_forced(network, given, given.bands)
-    outputs = kernel(export(network), rule_of(network)).score(
+    outputs = kernel(export(network), rule_of(network)).forced_logits(
         given.conditions, HOP, given.inputs, given.lags, given.bands
     )
     bound = 1e-4 if kernel is subband_reference.Kernel else BOUND * scale_of(expected)
@@ -97,7 +97,7 @@ def test_streams_side_by_side_equal_the_teacher_forced_forward(network: SubbandW
         np.stack([getattr(own, name) for own in given], axis=-1) for name in ("conditions", "inputs", "lags", "bands")
     )
     conditions, *told = arrays
-    outputs = kernel.score(conditions, HOP, *told)
+    outputs = kernel.forced_logits(conditions, HOP, *told)
     for stream, own in enumerate(given):
         expected = teacher_forced(network, own, own.bands)
         np.testing.assert_allclose(outputs[..., stream], expected, rtol=0, atol=BOUND * scale_of(expected))
@@ -124,7 +124,7 @@ def test_what_is_drawn_follows_from_the_outputs_along_it(network: SubbandWaveNet
     drawn = kernel(export(network), rule).generate(
         given.conditions, HOP, given.inputs, given.lags, given.numbers, given.spread
     )
-    outputs = kernel(export(network), rule).score(given.conditions, HOP, given.inputs, given.lags, drawn)
+    outputs = kernel(export(network), rule).forced_logits(given.conditions, HOP, given.inputs, given.lags, drawn)
     for t, row in enumerate(outputs):
         numbers = (given.numbers.uniforms[t], given.numbers.normals[t])
         expected = subband_reference.draw(row, rule, given.spread[t // HOP], *numbers)
@@ -142,7 +142,7 @@ def test_streams_side_by_side_draw_by_the_rule(network: SubbandWaveNet, streams:
     numbers = Numbers(*(np.stack(kind, axis=-1) for kind in zip(*(own.numbers for own in given), strict=True)))
     start = (stacked["conditions"], HOP, stacked["inputs"], stacked["lags"])
     drawn = subband_batched.Kernel(net, rule, streams).generate(*start, numbers, stacked["spread"])
-    outputs = subband_batched.Kernel(net, rule, streams).score(*start, drawn)
+    outputs = subband_batched.Kernel(net, rule, streams).forced_logits(*start, drawn)
     for stream, own in enumerate(given):
         for t in range(len(drawn)):
             uniforms, normals = own.numbers.uniforms[t], own.numbers.normals[t]

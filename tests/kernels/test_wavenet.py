@@ -33,7 +33,7 @@ def many(weights: reference.Weights, first_symbol: int, streams: int) -> cpu_man
 
 
 KERNELS = [reference.Kernel, one]
-HOP, MARKS = 4, 5
+HOP, PHASES = 4, 5
 CONFIGS = {
     "small": WaveNetConfig(
         levels=32, residual=16, skip=24, hidden=20, dilations=(1, 2, 4, 8, 1, 2), features=6, hop_length=HOP
@@ -41,8 +41,8 @@ CONFIGS = {
     "odd sizes": WaveNetConfig(
         levels=11, residual=5, skip=3, hidden=7, dilations=(3, 1, 5), features=2, hop_length=HOP
     ),
-    "marks": WaveNetConfig(
-        levels=13, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=3, hop_length=HOP, marks=MARKS
+    "phases": WaveNetConfig(
+        levels=13, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=3, hop_length=HOP, phases=PHASES
     ),
     "prior, no features": WaveNetConfig(
         levels=17, residual=8, skip=8, hidden=8, dilations=(1, 2, 4), features=0, hop_length=HOP
@@ -67,16 +67,16 @@ def inputs(network: WaveNet, frames: int, seed: int = 0) -> tuple[np.ndarray, np
     return features, symbols, rng.random(frames * HOP)
 
 
-def marks_of(network: WaveNet, shape: tuple[int, ...]) -> np.ndarray | None:
-    return np.random.default_rng(9).integers(0, MARKS, shape) if network.config.marks else None
+def phases_of(network: WaveNet, shape: tuple[int, ...]) -> np.ndarray | None:
+    return np.random.default_rng(9).integers(0, PHASES, shape) if network.config.phases else None
 
 
 def teacher_forced(network: WaveNet, features: np.ndarray, symbols: np.ndarray, first: int) -> np.ndarray:
     past = torch.tensor(np.concatenate([[first], symbols[:-1]]))[None]
     with torch.no_grad():
         conditioning = torch.tensor(features.T)[None] if network.config.features else None
-        marks = marks_of(network, symbols.shape)
-        return network(past, conditioning, None if marks is None else torch.tensor(marks)[None])[0].T.numpy()
+        phases = phases_of(network, symbols.shape)
+        return network(past, conditioning, None if phases is None else torch.tensor(phases)[None])[0].T.numpy()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -84,8 +84,8 @@ def teacher_forced(network: WaveNet, features: np.ndarray, symbols: np.ndarray, 
 def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: Callable, first: int | str) -> None:
     first = network.config.levels if first == "start" else first
     features, symbols, _ = inputs(network, frames=12)
-    conditions, marks = sample.Conditioner(network)(features), marks_of(network, symbols.shape)
-    logits = kernel(sample.export(network), first).score(conditions, HOP, symbols, marks)
+    conditions, phases = sample.Conditioner(network)(features), phases_of(network, symbols.shape)
+    logits = kernel(sample.export(network), first).forced_logits(conditions, HOP, symbols, phases)
     expected = teacher_forced(network, features, symbols, first)
     bound = 1e-4 if kernel is reference.Kernel else narrow.BOUND * np.ptp(expected)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=bound)
@@ -95,9 +95,9 @@ def test_logits_equal_the_teacher_forced_forward(network: WaveNet, kernel: Calla
 def test_the_kernel_picks_the_symbols_of_the_reference(network: WaveNet, rule: Draw) -> None:
     features, _, uniforms = inputs(network, frames=25)
     conditions, weights = sample.Conditioner(network)(features), sample.export(network)
-    marks = marks_of(network, uniforms.shape)
-    drawn = one(weights, 0).generate(conditions, HOP, uniforms, rule, marks)
-    logits = reference.Kernel(weights, 0).score(conditions, HOP, drawn, marks)
+    phases = phases_of(network, uniforms.shape)
+    drawn = one(weights, 0).generate(conditions, HOP, uniforms, rule, phases)
+    logits = reference.Kernel(weights, 0).forced_logits(conditions, HOP, drawn, phases)
     steps = zip(logits, uniforms, drawn, strict=True)
     # narrow logits move the edges between symbols a little, so that a number close to one may fall beyond it
     assert sum(reference.draw(own, rule, uniform) != symbol for own, uniform, symbol in steps) <= 1
@@ -195,14 +195,14 @@ def side_by_side(network: WaveNet, frames: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def five(network: WaveNet, symbols: np.ndarray) -> np.ndarray | None:
-    """The same marks for all five streams."""
-    marks = marks_of(network, symbols.shape[:1])
-    return None if marks is None else np.repeat(marks[:, None], 5, axis=1)
+    """The same phases for all five streams."""
+    phases = phases_of(network, symbols.shape[:1])
+    return None if phases is None else np.repeat(phases[:, None], 5, axis=1)
 
 
 def test_many_streams_have_the_logits_of_the_teacher_forced_forward(network: WaveNet) -> None:
     conditions, symbols, _ = side_by_side(network, frames=9)
-    logits = many(sample.export(network), 3, streams=5).score(conditions, HOP, symbols, five(network, symbols))
+    logits = many(sample.export(network), 3, streams=5).forced_logits(conditions, HOP, symbols, five(network, symbols))
     for stream in range(5):
         features, own, _ = inputs(network, frames=9, seed=stream)
         expected = teacher_forced(network, features, own, 3)
@@ -220,5 +220,5 @@ def test_many_streams_draw_what_each_draws_alone(network: WaveNet, rule: Draw) -
     drawn = np.concatenate([first, together.generate(conditions[5:], HOP, uniforms[5 * HOP :], rule, late)])
     for stream in range(5):
         own, numbers = (np.ascontiguousarray(of[..., stream]) for of in (conditions, uniforms))
-        alone = one(weights, 0).generate(own, HOP, numbers, rule, marks_of(network, numbers.shape))
+        alone = one(weights, 0).generate(own, HOP, numbers, rule, phases_of(network, numbers.shape))
         np.testing.assert_array_equal(drawn[:, stream], alone)

@@ -55,7 +55,7 @@ def network(
 
     weights = Weights(
         embedding=array(levels + 1, residual, reach=2.0),
-        marks=np.zeros((1, residual), np.float32),
+        phases=np.zeros((1, residual), np.float32),
         past=array(layers, residual, 2 * residual, reach=0.5),
         now=array(layers, residual, 2 * residual, reach=0.5),
         out=array(layers, residual, residual + skip, reach=0.5),
@@ -164,7 +164,7 @@ def test_sums_as_large_as_they_get_do_not_overflow(reach: float) -> None:
     layers = len(dilations)
     weights = Weights(
         embedding=full(levels + 1, residual) * np.array([1, -1, 1, -1, 1, 1], np.float32)[:, None],
-        marks=np.zeros((1, residual), np.float32),
+        phases=np.zeros((1, residual), np.float32),
         past=full(layers, residual, 2 * residual),
         now=full(layers, residual, 2 * residual),
         out=full(layers, residual, 2 * residual),
@@ -262,9 +262,9 @@ def test_marks_tell_a_step_its_place() -> None:
     from vqaudio.models.prior import WaveNetPrior
 
     torch.manual_seed(4)
-    prior = WaveNetPrior(WaveNetConfig(9, 8, 8, 8, (1, 2), features=0, hop_length=1, marks=4), 0)
-    assert prior.wavenet.marks is not None
-    torch.nn.init.normal_(prior.wavenet.marks.weight, std=2.0)
+    prior = WaveNetPrior(WaveNetConfig(9, 8, 8, 8, (1, 2), features=0, hop_length=1, phases=4), 0)
+    assert prior.wavenet.phase_embedding is not None
+    torch.nn.init.normal_(prior.wavenet.phase_embedding.weight, std=2.0)
     codes = symbols(60, 9)
     model = sample.frequency_model(prior)()
     found = model.frequencies_along(past_of(codes, 9)) / TOTAL

@@ -220,8 +220,8 @@ def test_gradient_mode_learns() -> None:
 # --- Several stages ---------------------------------------------------------------------------------------------------
 
 
-def residual(stages: int = 4, size: int = 11, **settings: object) -> ResidualQuantizer:
-    config = QuantizerConfig(codebook_size=size, code_dim=DIM, stages=stages, **settings)  # type: ignore[arg-type]
+def residual(num_quantizers: int = 4, size: int = 11, **settings: object) -> ResidualQuantizer:
+    config = QuantizerConfig(codebook_size=size, code_dim=DIM, num_quantizers=num_quantizers, **settings)  # type: ignore[arg-type]
     layer = quantizer_of(config)
     assert isinstance(layer, ResidualQuantizer)
     return layer
@@ -264,7 +264,7 @@ def test_a_beginning_of_one_is_the_nearest_code_each_time(monkeypatch: pytest.Mo
 
 def test_the_search_finds_what_trying_all_codes_finds() -> None:
     """With fewer combinations of two stages than are kept, none is better than the one that is found."""
-    layer = residual(stages=2, size=2).eval()
+    layer = residual(num_quantizers=2, size=2).eval()
     z = torch.randn(1, DIM, 50)
     tried = torch.cartesian_prod(torch.arange(2), torch.arange(2))
     sums = layer.lookup(tried.flatten()[None])[0].T
@@ -291,7 +291,9 @@ def test_weight_on_the_rate_makes_codes_cheaper_and_worse() -> None:
     assert larger_error > error
 
 
-@pytest.mark.parametrize("settings", [{"stages": 1, "rate_weight": 1.0}, {"stages": 2, "rate_weight": -1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"num_quantizers": 1, "rate_weight": 1.0}, {"num_quantizers": 2, "rate_weight": -1.0}]
+)
 def test_a_rate_weight_needs_stages(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="rate_weight"):
         QuantizerConfig(**settings)
@@ -307,7 +309,7 @@ def test_the_search_leaves_less_than_the_nearest_codes_do() -> None:
 
 @pytest.mark.parametrize("update", ["ema", "gradient"])
 def test_stages_learn(update: str) -> None:
-    layer = residual(stages=2, size=32, update=update).train()
+    layer = residual(num_quantizers=2, size=32, update=update).train()
     optimizer = torch.optim.Adam([*layer.parameters(), torch.nn.Parameter(torch.zeros(1))], 0.05)
     z = torch.randn(4, DIM, 64)
     first = None
@@ -322,3 +324,21 @@ def test_stages_learn(update: str) -> None:
     assert error < 0.8 * first
     (gradient,) = torch.autograd.grad(layer(z).z_q.sum(), z)
     assert torch.equal(gradient, torch.ones_like(z))
+
+
+def test_codes_are_cheaper_once_the_codebooks_have_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training the weight of bits rises over the codebooks' first steps: a new one must not starve."""
+    monkeypatch.setattr(quantize, "RATE_STEPS", 10)
+    free, weighed = residual(size=32), residual(size=32, rate_weight=0.5, restart_share=0.0, ema_decay=1 - 1e-9)
+    z = torch.randn(2, DIM, 200)
+    for layer in (free, weighed):
+        for stage in layer.stages:
+            assert isinstance(stage, VectorQuantizer)
+            stage.ema_count.copy_(torch.arange(1.0, 33) ** 2)
+    weighed.load_state_dict(free.state_dict())
+    fresh, settled = weighed.train(), free.eval().encode(z)
+    assert torch.equal(fresh.encode(z), settled)
+    for stage in weighed.stages:
+        stage.steps.fill_(10)  # type: ignore[operator]
+    assert not torch.equal(weighed.train().encode(z), settled)
+    assert torch.equal(weighed.train().encode(z), weighed.eval().encode(z))

@@ -13,10 +13,10 @@ from vqaudio.dsp import emphasis, mulaw
 from vqaudio.errors import ConfigError
 from vqaudio.models.config import (
     AudioVQVAEConfig,
+    AugmentConfig,
     ConditioningConfig,
     EncoderConfig,
     MelConfig,
-    PerturbConfig,
     QuantizerConfig,
     WaveNetConfig,
 )
@@ -63,7 +63,7 @@ def test_shapes_follow_the_hop(layers: int) -> None:
         decoder_window=hop,
     ).eval()
     wave = noise(2, 5 * hop)
-    assert model.hop_length == hop
+    assert model.samples_per_token == hop
     assert model.encoder(wave).shape == (2, 8, 5)
     codes = model.encode(wave)
     assert codes.shape == (2, 5)
@@ -142,8 +142,8 @@ def test_all_of_a_model_that_hears_a_spectrum_learns() -> None:
         ("encoder", {"strides": (3,)}, "strides"),
         ("encoder", {"strides": (2, 2)}, "strides"),
         ("encoder", {"spectrum_hop": 0}, "spectrum_hop"),
-        ("quantizer", {"stages": 3}, "stages"),
-        ("quantizer", {"stages": 8}, "conditioning.frames_per_token"),
+        ("quantizer", {"num_quantizers": 3}, "stages"),
+        ("quantizer", {"num_quantizers": 8}, "conditioning.frames_per_vector"),
     ],
 )
 def test_bad_layouts_are_named(part: str, settings: dict[str, Any], word: str) -> None:
@@ -318,7 +318,7 @@ def test_a_crop_alone_is_still_shuffled() -> None:
 
 SPREAD = {
     "conditioning": ConditioningConfig(
-        channels=12, residual_dilations=(1, 2), features=10, frames_per_token=4, frame_dilations=(1, 3), voice_dim=6
+        channels=12, residual_dilations=(1, 2), features=10, frames_per_vector=4, frame_dilations=(1, 3), voice_dim=6
     ),
     "decoder": WaveNetConfig(residual=8, skip=8, hidden=8, dilations=(1, 2), features=10, hop_length=HOP // 4),
 }
@@ -352,7 +352,7 @@ def test_jitter_swaps_neighbours_in_training_only() -> None:
 
 
 def test_the_encoder_is_disguised_only_while_it_learns() -> None:
-    model = build(perturb=PerturbConfig())
+    model = build(augment=AugmentConfig())
     wave = noise(4, 4096)
     assert not torch.allclose(model._heard(wave), wave)
     model.encoder.eval()

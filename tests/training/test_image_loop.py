@@ -1,4 +1,4 @@
-"""train.py with pictures: the one loop, resumed exactly, for both kinds of models; what the journal says."""
+"""train.py with pictures: the one loop, resumed exactly, for both kinds of models; what the log says."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""train.py, journal.py: runs that survive being killed, several processes as one, phases, what is written down."""
+"""train.py, log.py: runs that survive being killed, several processes as one, phases, what is written down."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ from vqaudio.models.config import (
 from vqaudio.models.sources import read_sources
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.strict import to_mapping
-from vqaudio.training.log import LOG_FILE, Journal, warnings_of
+from vqaudio.training.log import LOG_FILE, TrainingLog, warnings_of
 from vqaudio.training.loop import CHECKPOINTS, KEPT_CHECKPOINTS, train
 from vqaudio.training.packing import prepare
 from vqaudio.training.shards import AudioShards
@@ -143,9 +143,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> AudioShards:
 class Echo:
     """Stands in for a kernel, which would have to be compiled."""
 
-    def push(self, features: np.ndarray, uniforms: np.ndarray, marks: np.ndarray | None = None) -> np.ndarray:
+    def push(self, features: np.ndarray, uniforms: np.ndarray, phases: np.ndarray | None = None) -> np.ndarray:
         assert features.shape == (len(uniforms) // HOP, 8)
-        assert marks is None
+        assert phases is None
         return (uniforms * 256).astype(np.int64)
 
 
@@ -498,9 +498,9 @@ def test_the_two_ways_to_fail_are_warned_of(values: dict[str, float], said: list
 
 def test_a_warning_is_a_line_of_the_journal(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
-    journal = Journal(tmp_path, 0, heard.append)
-    journal.warn(3, "decoder", "the decoder ignores its codes")
-    journal.close()
+    log = TrainingLog(tmp_path, 0, heard.append)
+    log.warn(3, "decoder", "the decoder ignores its codes")
+    log.close()
     expected = {"step": 3, "phase": "decoder", "part": "warning", "message": "the decoder ignores its codes"}
     assert logged(tmp_path) == heard == [expected]
 

@@ -50,28 +50,41 @@ class Stream:
 
     Attributes:
         header: its facts.
-        codes: int32 ``[channels, *grid]``, each in ``0..codebook_size - 1``. Where the file was damaged they repeat the
-            last good code of that channel (0 if there is none before).
+        tokens: int32 ``[channels, *grid]``, each in ``0..codebook_size - 1``, in the file's order: of a sound the
+            quantizers of a frame follow one another. Where the file was damaged they repeat the last good one of that
+            channel (0 if there is none before).
         damage: the tokens that were lost on the way.
         messages: all that reading met, for people.
-        block_coder: makes bytes of the codes where the header names a model's prior; it needs no codec.
+        block_coder: makes bytes of the tokens where the header names a model's prior; it needs no codec.
+        num_quantizers: tokens of a frame of sound; 1 where nobody knows the model.
 
     Raises:
-        ContainerError: the codes do not fit the header.
+        ContainerError: the tokens do not fit the header.
     """
 
     header: Header
-    codes: Codes
+    tokens: Codes
     damage: tuple[Damage, ...] = ()
     messages: tuple[str, ...] = ()
     block_coder: BlockCoder | None = field(default=None, repr=False)
+    num_quantizers: int = 1
 
     def __post_init__(self) -> None:
         expected = (self.header.channels, *self.header.grid)
-        if self.codes.shape != expected:
-            raise ContainerError(f"codes have the shape {self.codes.shape}; the header promises {expected}")
-        check_codes(self.codes, self.header.codebook_size)
-        object.__setattr__(self, "codes", np.ascontiguousarray(self.codes, np.int32))
+        if self.tokens.shape != expected:
+            raise ContainerError(f"tokens have the shape {self.tokens.shape}; the header promises {expected}")
+        if self.header.tokens % self.num_quantizers:
+            raise ContainerError(f"{self.header.tokens} tokens are no whole frames of {self.num_quantizers}")
+        check_codes(self.tokens, self.header.codebook_size)
+        object.__setattr__(self, "tokens", np.ascontiguousarray(self.tokens, np.int32))
+
+    @property
+    def codes(self) -> Codes:
+        """Of a sound int32 ``[channels, num_quantizers, frames]``; of a picture the tokens, ``[channels, *grid]``."""
+        if self.header.modality is not Modality.AUDIO:
+            return self.tokens
+        frames = self.tokens.reshape(self.header.channels, -1, self.num_quantizers)
+        return np.ascontiguousarray(frames.transpose(0, 2, 1))
 
     @property
     def sample_rate_hz(self) -> int:
@@ -109,7 +122,7 @@ class Stream:
     def write(self, file: BinaryIO, coder: BlockCoder | None = None) -> None:
         """Write the stream to an open file; a prior-coded one that no codec made needs the ``coder`` of its model."""
         coder = _coder_of(self.header, coder or self.block_coder or self.coder_for(self.header))
-        flat = self.codes.reshape(self.header.channels, self.header.tokens)
+        flat = self.tokens.reshape(self.header.channels, self.header.tokens)
         with StreamWriter(file, self.header) as writer:
             for index in range(self.header.block_count):
                 tokens = self.header.tokens_of(index)
@@ -119,6 +132,11 @@ class Stream:
     def coder_for(cls, header: Header) -> BlockCoder | None:
         """What codes the blocks of a stream for which no coder was given; here, where no models are known, nothing."""
         return None
+
+    @classmethod
+    def quantizers_of(cls, header: Header) -> int:
+        """Tokens of a frame; here, where no models are known, 1."""
+        return 1
 
     @classmethod
     def read(cls, file: BinaryIO, coder: BlockCoder | None = None) -> Self:
@@ -131,7 +149,9 @@ class Stream:
         return cls.read_from(StreamReader(file), coder)
 
     @classmethod
-    def read_from(cls, reader: StreamReader, coder: BlockCoder | None = None) -> Self:
+    def read_from(
+        cls, reader: StreamReader, coder: BlockCoder | None = None, num_quantizers: int | None = None
+    ) -> Self:
         """Read the rest of a stream whose header has been read; as :meth:`read`."""
         header = reader.header
         coder = _coder_of(header, coder or cls.coder_for(header))
@@ -150,8 +170,10 @@ class Stream:
                     messages.append(f"block {block.index}: {error}")
             lost.append(block.index)
             target[:] = flat[block.channel, tokens.start - 1] if tokens.start else 0
-        codes = flat.reshape(header.channels, *header.grid)
-        return cls(header, codes, damage_of(header, lost), (*reader.damage, *messages), coder)
+        tokens_read = flat.reshape(header.channels, *header.grid)
+        messages = [*reader.damage, *messages]
+        quantizers = num_quantizers or cls.quantizers_of(header)
+        return cls(header, tokens_read, damage_of(header, lost), tuple(messages), coder, quantizers)
 
 
 def _coder_of(header: Header, coder: BlockCoder | None) -> BlockCoder:

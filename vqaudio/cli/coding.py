@@ -7,8 +7,8 @@ import typer
 from vqaudio.cli.conversion import Voices, convert_one, plan_conversions
 from vqaudio.cli.jobs import (
     Codecs,
+    DecodeRequest,
     Encoders,
-    Wishes,
     decode_one,
     load_ready,
     report_for,
@@ -92,12 +92,12 @@ def decode(
     jobs = plan(inputs, output, decoded_suffix)
     report = report_for(jobs, quiet, as_json)
     voices = Voices(report)
-    wishes = Wishes(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
+    request = DecodeRequest(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
     codecs = Codecs(model, device, report)
     make_folders(jobs, output)
     for job in jobs:
         with report.guard(job.name):
-            decode_one(codecs.of, job, wishes, report)
+            decode_one(codecs.of, job, request, report)
     report.finish()
 
 
@@ -131,9 +131,10 @@ def convert(
     jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
     report = report_for(jobs, quiet, as_json)
     codec, voices = load_ready(model, device, report), Voices(report)
+    voices.check(codec, speakers)
     make_folders(jobs, output)
-    wishes = Wishes(seed, temperature, force=force)
+    request = DecodeRequest(seed, temperature, force=force)
     for one in conversions:
         with report.guard(Job(one.source, "").name):
-            convert_one(codec, one, wishes, voices, report)
+            convert_one(codec, one, request, voices, report)
     report.finish()

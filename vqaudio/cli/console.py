@@ -61,7 +61,7 @@ def is_broken_pipe(error: BaseException | None) -> bool:
 
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
-    """A table of an evaluation: a score a line, a group a column, the mean and half its 95 % interval."""
+    """A table of an evaluation: a metric a line, a group a column, the mean and half its 95 % interval."""
     from vqaudio.evaluation.report import figure_of
 
     labels = {name: figure_of(name).label for name in result.groups["all"]}

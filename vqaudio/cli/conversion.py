@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vqaudio.cli.console import Report
-from vqaudio.cli.jobs import Wishes, decode_open, tell_of
+from vqaudio.cli.jobs import DecodeRequest, convert_open, tell_of
 from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
 
@@ -40,6 +40,12 @@ class Voices:
             self._report.note(f"learning the voice in {speaker}")
             self._learnt[key] = self._learn(codec, speaker)
         return self._learnt[key]
+
+    def check(self, codec: "Codec", speakers: list[str]) -> None:
+        """Raises ``ModelError`` now for a speaker that is neither a name of the model's nor a file."""
+        for speaker in speakers:
+            if not os.path.isfile(speaker):
+                codec.check_speaker(speaker)
 
     @staticmethod
     def _learn(codec: "Codec", path: str) -> "Voice":
@@ -85,22 +91,25 @@ def _ending(speaker: str) -> Callable[[str], str]:
     return lambda source: ending
 
 
-def convert_one(codec: "Codec", conversion: Conversion, wishes: Wishes, voices: Voices, report: Report) -> None:
+def convert_one(codec: "Codec", conversion: Conversion, request: DecodeRequest, voices: Voices, report: Report) -> None:
     """Encodes a sound once and speaks it with each voice; a result that fails does not keep the others from being made.
 
     The tokens go through a temporary file, so that memory does not grow with the length.
     """
     from vqaudio.bitstream.header import Coder
-    from vqaudio.codecs.transcode import OpenStream, encode_file
+    from vqaudio.codecs.files import OpenStream
     from vqaudio.io.sound import SoundReader, spool
 
     name = Job(conversion.source, "").name
     with tempfile.TemporaryFile() as tokens:
-        with spool(standard_input()) if conversion.source == STANDARD else SoundReader(conversion.source) as sound:
-            encode_file(codec, sound, tokens, Coder.PACKED)
+        with (
+            spool(standard_input()) if conversion.source == STANDARD else SoundReader(conversion.source) as sound,
+            report.progress(name) as progress,
+        ):
+            codec.encode_file(sound, tokens, coder=Coder.PACKED, progress=progress)
         tell_of(sound, name, report)
         for speaker, target in conversion.targets:
             with report.guard(target if len(conversion.targets) > 1 else name):
                 tokens.seek(0)
                 job, voice = Job(conversion.source, target), voices.of(codec, speaker)
-                decode_open(codec, OpenStream(tokens), job, wishes, voice, report)
+                convert_open(codec, OpenStream(tokens), job, request, voice, report)

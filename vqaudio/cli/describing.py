@@ -47,7 +47,7 @@ def _as_lines(facts: dict[str, Any]) -> str:
 
 def _stream_facts(source: str, report: Report) -> dict[str, Any]:
     from vqaudio.bitstream.header import Modality
-    from vqaudio.codecs.transcode import OpenStream, stream_facts
+    from vqaudio.codecs.files import OpenStream, stream_facts
 
     with binary_input(source) as file:
         stream = OpenStream(file)
@@ -80,7 +80,7 @@ def _stream_facts(source: str, report: Report) -> dict[str, Any]:
 
 def _model_facts(model: str) -> dict[str, Any]:
     from vqaudio.codecs.bundled import model_folder
-    from vqaudio.codecs.loading import facts_of
+    from vqaudio.codecs.facts import facts_of
 
     try:
         folder = model_folder(model)

@@ -16,13 +16,13 @@ from vqaudio.errors import DataError
 if TYPE_CHECKING:
     from vqaudio.codecs.speech import Codec
     from vqaudio.evaluation.phones import PhoneMap, PhoneWatch
-    from vqaudio.evaluation.speech import Evaluation, Plan, Utterance, Wave
+    from vqaudio.evaluation.speech import Evaluation, EvaluationOptions, Utterance, Wave
 
 PAGE = "index.html"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReportOptions:
     """What comes of an evaluation besides the table.
 
     Attributes:
@@ -47,20 +47,20 @@ class Wanted:
 
 def evaluation_plan(
     model: str, metrics: str | None, limit: int, seed: int, temperature: float | None, whisper: str
-) -> "Plan":
+) -> "EvaluationOptions":
     """What the options ask for; ``metrics`` are names with commas between."""
     from vqaudio.codecs.bundled import model_folder
     from vqaudio.evaluation.metrics import default_cache
-    from vqaudio.evaluation.speech import Plan
+    from vqaudio.evaluation.speech import EvaluationOptions
     from vqaudio.models.sources import read_sources
 
     names = tuple(name.strip() for name in metrics.split(",")) if metrics is not None else None
     learnt_from = read_sources(model_folder(model))
-    return Plan(names, limit, seed, temperature, whisper, default_cache(), learnt_from)
+    return EvaluationOptions(names, limit, seed, temperature, whisper, default_cache(), learnt_from)
 
 
 def _converter(
-    codec: "Codec", speakers: tuple[str, ...], plan: "Plan", report: Report
+    codec: "Codec", speakers: tuple[str, ...], plan: "EvaluationOptions", report: Report
 ) -> "Callable[[Utterance], dict[str, Wave]]":
     """Speaks an utterance in other voices; refuses unknown ones now."""
     voices = Voices(report)
@@ -69,7 +69,7 @@ def _converter(
         codec.check_speaker(voice)
 
     def convert(utterance: "Utterance") -> "dict[str, Wave]":
-        decode = partial(codec.decode, utterance.stream, plan.seed, plan.temperature)
+        decode = partial(codec.decode, utterance.stream, seed=plan.seed, temperature=plan.temperature)
         return {f"converted to {Path(name).stem}": decode(speaker=voice)[0] for name, voice in chosen.items()}
 
     return convert
@@ -85,7 +85,9 @@ def _write_listening(folder: Path, files: "Iterator[tuple[str, bytes]]") -> None
             file.write(data)
 
 
-def evaluate_sound(model: str, device: str, data: Path, plan: "Plan", wanted: Wanted, report: Report) -> None:
+def evaluate_sound(
+    model: str, device: str, data: Path, plan: "EvaluationOptions", wanted: ReportOptions, report: Report
+) -> None:
     """Measures ``model`` on the corpus ``data`` (its folder or its manifest) and reports it."""
     codec = load_ready(model, device, report)
     from vqaudio.evaluation.phones import phone_watch
@@ -101,7 +103,7 @@ def evaluate_sound(model: str, device: str, data: Path, plan: "Plan", wanted: Wa
     def watch(utterance: "Utterance") -> None:
         gallery.watch(utterance)
         if listener:
-            listener.add(utterance.original, utterance.stream.codes[0])
+            listener.add(utterance.original, utterance.stream.tokens[0])
 
     if wanted.page:
         wanted.page.mkdir(exist_ok=True)
@@ -128,7 +130,7 @@ def _phone_map(watch: "PhoneWatch", report: Report) -> "PhoneMap | None":
         return None
 
 
-def _tell(result: "Evaluation", phones: "PhoneMap | None", wanted: Wanted, report: Report) -> None:
+def _tell(result: "Evaluation", phones: "PhoneMap | None", wanted: ReportOptions, report: Report) -> None:
     for line in evaluation_lines(result):
         report.result(line, {})
     if phones:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vqaudio.bitstream.entropy import BlockCoder
     from vqaudio.bitstream.header import Coder, Header
     from vqaudio.bitstream.stream import Damage, Stream
+    from vqaudio.codecs.files import OpenStream
     from vqaudio.codecs.image import ImageCodec
-    from vqaudio.codecs.transcode import OpenStream
     from vqaudio.evaluation.image import ImageEvaluation
 
 
@@ -49,7 +49,7 @@ def encode_picture(codec: "ImageCodec", job: Job, coder: "Coder", force: bool, r
     with binary_input(job.source) as file:
         picture = read_picture(io.BytesIO(file.read()) if job.source == STANDARD else file, job.name)
     with binary_output(job.target, force) as file, report.progress(job.name) as progress:
-        stream = codec.encode(picture, coder, progress)
+        stream = codec.encode(picture, coder=coder, progress=progress)
         data = _as_bytes(codec, stream)
         file.write(data)
     facts = _figures(stream.header, len(data), job, time.perf_counter() - started)
@@ -74,7 +74,7 @@ def decode_picture(codec: "ImageCodec", stream: "OpenStream", job: Job, force: b
     started = time.perf_counter()
     with binary_output(job.target, force) as file, report.progress(job.name) as progress:
         whole = codec.read_from(stream.reader)
-        write_picture(file, codec.decode(whole, progress), suffix)
+        write_picture(file, codec.decode(whole, progress=progress), suffix)
     size = stream.finish(()).stream_bytes
     facts = _figures(whole.header, size, job, time.perf_counter() - started) | {"damage": damage_facts(whole)}
     report.result(_line(facts), facts)
@@ -146,7 +146,7 @@ def _code_facts(stream: "OpenStream", coder: "BlockCoder", source: str, report: 
 
     whole = Stream.read_from(stream.reader, coder)
     report_damage(whole, source, report)
-    counts = np.bincount(whole.codes.ravel(), minlength=stream.reader.header.codebook_size)
+    counts = np.bincount(whole.tokens.ravel(), minlength=stream.reader.header.codebook_size)
     shares = counts[counts > 0] / counts.sum()
     entropy = float((shares * np.log2(1 / shares)).sum())
     return {"codes_used": len(shares), "entropy_bits": entropy, "damage": damage_facts(whole)}
@@ -193,7 +193,7 @@ def evaluate_images(
     force: bool,
     report: Report,
 ) -> None:
-    """Scores a model of pictures; writes everything to the JSON file ``output``, and pictures to the folder given."""
+    """Evaluates a model of pictures: figures into the JSON file ``output``, pictures into the folder given."""
     from vqaudio.codecs.image import load_images
     from vqaudio.evaluation.image import evaluate_pictures
     from vqaudio.io.atomic import atomic_write
@@ -215,7 +215,7 @@ def evaluate_images(
 
 
 def _evaluation_lines(result: "ImageEvaluation") -> list[str]:
-    """A table of an evaluation: a score a line, bits a dim but for the last, and the ends of its 95 % interval."""
+    """A table of an evaluation: a metric a line, bits a dim but for the last, and the ends of its 95 % interval."""
     lines = [f"{'bits a dim':<24} {'mean':>8}   95 % interval"]
     for name, mean in result.means.items():
         lines.append(f"{name.replace('_', ' '):<24} {mean.value:>8.3f}   {mean.low:.3f} to {mean.high:.3f}")

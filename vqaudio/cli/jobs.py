@@ -27,10 +27,11 @@ from vqaudio.errors import ModelError, SoundError
 if TYPE_CHECKING:
     from vqaudio.bitstream.header import Coder, Header
     from vqaudio.bitstream.stream import Stream
+    from vqaudio.codecs.files import OpenStream, TranscodeResult
     from vqaudio.codecs.image import ImageCodec
+    from vqaudio.codecs.sampling import DecodeOptions
     from vqaudio.codecs.speakers import Voice
     from vqaudio.codecs.speech import Codec
-    from vqaudio.codecs.transcode import Coded, OpenStream
     from vqaudio.io.sound import SoundReader, SoundWriter
 
 
@@ -62,30 +63,32 @@ def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) 
 # ----------------------------------------------------------------------------------------------------- doing one job
 
 
-def _figures(coded: "Coded", job: Job, seconds: float) -> dict[str, Any]:
-    """What both directions tell programs of one file."""
+def _figures(coded: "TranscodeResult", job: Job, seconds: float) -> dict[str, Any]:
+    """What every direction tells programs of one file."""
     return {
         "input": job.name,
         "output": job.target,
         "duration_s": coded.duration_s,
-        "bytes": coded.stream_bytes,
-        "bits_per_second": coded.bits_per_second,
         "times_real_time": coded.duration_s / seconds,
         "channels": coded.header.channels,
         "sample_rate_hz": coded.header.sample_rate_hz,
     }
 
 
+def _size(coded: "TranscodeResult") -> dict[str, Any]:
+    """What there is to tell of the stream, where anybody gets it."""
+    return {"bytes": coded.stream_bytes, "bits_per_second": coded.bits_per_second}
+
+
 def _line(facts: dict[str, Any]) -> str:
-    rate = "" if facts["bits_per_second"] is None else f", {facts['bits_per_second'] / 1000:.2f} kb/s"
-    sizes = f"{facts['duration_s']:.2f} s, {facts['bytes']} bytes{rate}"
+    rate = f", {facts['bits_per_second'] / 1000:.2f} kb/s" if facts.get("bits_per_second") is not None else ""
+    sizes = f"{facts['duration_s']:.2f} s" + (f", {facts['bytes']} bytes{rate}" if "bytes" in facts else "")
     target = "standard output" if facts["output"] == STANDARD else facts["output"]
     return f"{target}: {sizes}, {facts['times_real_time']:.1f} times real time"
 
 
 def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, report: Report) -> dict[str, Any]:
     """Encodes a sound file, reports it, and returns its figures."""
-    from vqaudio.codecs.transcode import encode_file
     from vqaudio.io.sound import SoundReader, spool
 
     started = time.perf_counter()
@@ -94,8 +97,8 @@ def encode_one(codec: "Codec", job: Job, coder: "Coder | None", force: bool, rep
         binary_output(job.target, force) as file,
         report.progress(job.name) as progress,
     ):
-        coded = encode_file(codec, sound, file, coder, progress)
-    facts = _figures(coded, job, time.perf_counter() - started)
+        coded = codec.encode_file(sound, file, coder=coder, progress=progress)
+    facts = _figures(coded, job, time.perf_counter() - started) | _size(coded)
     report.result(_line(facts), facts)
     tell_of(sound, job.name, report)
     return facts
@@ -151,7 +154,7 @@ def write_sample(
             stream.write(file, codec.block_coder(stream.header.coder))
     else:
         with _sound_output(target, force, rate_hz, 1) as writer:
-            writer.write(codec.decode(stream, seed, speaker=voice))
+            writer.write(codec.decode(stream, seed=seed, speaker=voice))
     duration_s = stream.header.shape[0] / rate_hz
     report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
 
@@ -261,8 +264,8 @@ class Codecs:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """How the user wants streams decoded.
+class DecodeRequest:
+    """How the user asks for streams to be decoded, whatever codec they need.
 
     ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz; ``voice_of`` says who
     speaks for a codec. What is not valid raises ``typer.BadParameter``.
@@ -282,62 +285,74 @@ class Wishes:
         if self.rate not in ("original", "codec") and not number:
             raise typer.BadParameter(f"{self.rate!r} is no rate: give codec, original, or 1000 to 768000 (Hz)")
 
-    def sample_rate_hz(self, codec: "Codec") -> int | None:
-        """That of the results; None is the original's."""
-        if self.rate == "original":
-            return None
-        return codec.config.sample_rate_hz if self.rate == "codec" else int(self.rate)
+    def options(self, codec: "Codec", voice: "str | Voice | None") -> "DecodeOptions":
+        """What that means for ``codec``, where ``voice`` speaks."""
+        from vqaudio.codecs.sampling import DecodeOptions
+
+        rates = {"original": None, "codec": codec.sample_rate}
+        return DecodeOptions(
+            seed=self.seed,
+            temperature=self.temperature,
+            sample_rate_hz=rates[self.rate] if self.rate in rates else int(self.rate),
+            exact=self.exact,
+            speaker=voice,
+        )
 
 
 def decode_one(
-    codec_of: "Callable[[Header], Codec | ImageCodec]", job: Job, wishes: Wishes, report: Report
+    codec_of: "Callable[[Header], Codec | ImageCodec]", job: Job, request: DecodeRequest, report: Report
 ) -> dict[str, Any]:
     """Decodes a stream of either kind, reports it and its damage, and returns its figures."""
+    from vqaudio.codecs.files import OpenStream
     from vqaudio.codecs.speech import Codec
-    from vqaudio.codecs.transcode import OpenStream
 
     with binary_input(job.source) as file:
         stream = OpenStream(file)
         codec = codec_of(stream.reader.header)
         if not isinstance(codec, Codec):
-            return decode_picture(codec, stream, job, wishes.force, report)
-        return decode_open(codec, stream, job, wishes, wishes.voice_of(codec), report)
+            return decode_picture(codec, stream, job, request.force, report)
+        coded, facts = decode_open(codec, stream, job, request, request.voice_of(codec), report)
+    return _tell_decoded(coded, facts | _size(coded), job, report)
 
 
 def decode_open(
-    codec: "Codec", stream: "OpenStream", job: Job, wishes: Wishes, voice: "str | Voice | None", report: Report
-) -> dict[str, Any]:
-    """As :func:`decode_one`, of a sound's stream that is open, in ``voice``."""
-    from vqaudio.codecs.transcode import decode_file
-
-    rate_hz = wishes.sample_rate_hz(codec)
+    codec: "Codec", stream: "OpenStream", job: Job, request: DecodeRequest, voice: "str | Voice | None", report: Report
+) -> "tuple[TranscodeResult, dict[str, Any]]":
+    """Decodes a sound's stream that is open, in ``voice``; gives what came of it, and what that tells programs."""
+    options = request.options(codec, voice)
     started = time.perf_counter()
     with report.progress(job.name) as progress:
-        coded = decode_file(
-            codec,
+        coded = codec.decode_file(
             stream,
-            lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
-            wishes.seed,
-            wishes.temperature,
-            rate_hz,
-            wishes.exact,
-            voice,
-            progress,
+            lambda hz, channels: _sound_output(job.target, request.force, hz, channels),
+            options,
+            progress=progress,
         )
-    seconds = time.perf_counter() - started
-    facts = _figures(coded, job, seconds) | {"damage": damage_facts(coded), "clipped_samples": coded.clipped}
+    facts = _figures(coded, job, time.perf_counter() - started)
+    return coded, facts | {"damage": damage_facts(coded), "clipped_samples": coded.clipped}
+
+
+def convert_open(
+    codec: "Codec", stream: "OpenStream", job: Job, request: DecodeRequest, voice: "str | Voice | None", report: Report
+) -> None:
+    """As :func:`decode_open`, and reports it; nobody gets the stream, so that its size is nothing to tell."""
+    coded, facts = decode_open(codec, stream, job, request, voice, report)
+    _tell_decoded(coded, facts, job, report)
+
+
+def _tell_decoded(coded: "TranscodeResult", facts: dict[str, Any], job: Job, report: Report) -> dict[str, Any]:
     report.result(_line(facts), facts)
     report_damage(coded, job.name, report)
     return facts
 
 
-def damage_facts(coded: "Coded") -> list[dict[str, Any]]:
+def damage_facts(coded: "TranscodeResult") -> list[dict[str, Any]]:
     """Segments of lost sound, for programs; channels count from 1."""
     rate_hz = coded.header.sample_rate_hz
     segments = [(damage.channel + 1, damage.samples(coded.header)) for damage in coded.damage]
     return [{"channel": c, "first_s": lost.start / rate_hz, "end_s": lost.stop / rate_hz} for c, lost in segments]
 
 
-def report_damage(coded: "Coded", name: str, report: Report) -> None:
+def report_damage(coded: "TranscodeResult", name: str, report: Report) -> None:
     """Makes each damaged part of the stream ``name`` a failure."""
     report.damaged(name, coded.damage_lines())

@@ -80,11 +80,11 @@ def evaluate(
         evaluate_images(model, data, output, limit, page, device, force, report)
         report.finish()
         return
-    from vqaudio.cli.evaluate import Wanted, evaluate_sound, evaluation_plan
+    from vqaudio.cli.evaluate import ReportOptions, evaluate_sound, evaluation_plan
 
     if page is None and (compare or speakers):
         raise typer.BadParameter("--compare and --speaker are for the page: give --report FOLDER")
-    wanted = Wanted(output, page, listen, tuple(speakers or ()), compare, phones, force)
+    wanted = ReportOptions(output, page, listen, tuple(speakers or ()), compare, phones, force)
     how = evaluation_plan(model, metrics, limit, seed, temperature, whisper)
     evaluate_sound(model, device, data, how, wanted, report)
     report.finish()

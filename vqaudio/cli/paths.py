@@ -16,7 +16,7 @@ from vqaudio.cli.console import Report
 from vqaudio.errors import OutputError, SoundError
 
 STANDARD = "-"  # standard input or output
-_SLOW_S = 3.0  # a warm-up that takes longer is compiling
+_SLOW_S = 3.0  # a warm-up that takes longer is told of
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def decoded_suffix(source: str) -> str:
 
 @contextmanager
 def announced_compiling(report: Report) -> Iterator[None]:
-    """Says so where the kernels that are warmed up in the block have to be compiled, which takes long."""
-    message = "compiling for this machine; the next start finds it ready"
+    """Says why it takes long, where it does: the kernels that are warmed up in the block may have to be compiled."""
+    message = "getting ready; what has to be compiled for this machine is ready at the next start"
     notice = threading.Timer(_SLOW_S, report.note, [message])
     notice.start()
     try:

@@ -12,7 +12,7 @@ from vqaudio.cli.console import (
 from vqaudio.cli.conversion import Voices
 from vqaudio.cli.image_jobs import sample_pictures
 from vqaudio.cli.jobs import (
-    Wishes,
+    DecodeRequest,
     codes_sounds,
     decode_one,
     encode_one,
@@ -120,7 +120,7 @@ def demo(
     to_stream = Job(str(original), str(output / "demo.vqa"))
     to_sound = Job(to_stream.target, str(output / "decoded.wav"))
     encoded = encode_one(codec, to_stream, None, True, report)
-    decoded = decode_one(lambda header: codec, to_sound, Wishes(force=True), report)
+    decoded = decode_one(lambda header: codec, to_sound, DecodeRequest(force=True), report)
     print(f"original  {original}: {encoded['duration_s']:.2f} s")
     print(f"stream    {to_stream.target}: {encoded['bytes']} bytes, {encoded['bits_per_second'] / 1000:.2f} kb/s")
     print(f"decoded   {to_sound.target}")

@@ -5,11 +5,13 @@ picture, and what comes of codes.
 """
 
 import abc
+import copy
 import functools
 from collections.abc import Callable
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, TypeVar
 
 import numpy as np
+from torch import nn
 
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, FrequencyModel, PackedCoder, PriorCoder
@@ -17,7 +19,15 @@ from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.codecs.bundled import Stream
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 
+ModelT = TypeVar("ModelT", bound=nn.Module)
 _NOUNS = {Modality.AUDIO: "sound", Modality.IMAGE: "picture"}
+
+
+def frozen_copy(model: ModelT) -> ModelT:
+    """``model`` for use alone: of one that may still learn, a copy."""
+    if model.training or any(parameter.requires_grad for parameter in model.parameters()):
+        model = copy.deepcopy(model).eval().requires_grad_(False)
+    return model
 
 
 class BaseCodec(abc.ABC):
@@ -30,6 +40,11 @@ class BaseCodec(abc.ABC):
     @abc.abstractmethod
     def codebook_size(self) -> int:
         """How many codes there are."""
+
+    @property
+    def num_quantizers(self) -> int:
+        """Tokens of a frame of sound; 1 of a picture, whose grid says all."""
+        return 1
 
     @abc.abstractmethod
     def frequency_model(self) -> Callable[[], FrequencyModel]:
@@ -95,7 +110,7 @@ class BaseCodec(abc.ABC):
     def read_from(self, reader: StreamReader) -> Stream:
         """As :meth:`read`, of a stream whose header has been read."""
         self.check(reader.header)  # which bounds the memory that the codes take
-        return Stream.read_from(reader, self.block_coder(reader.header.coder))
+        return Stream.read_from(reader, self.block_coder(reader.header.coder), self.num_quantizers)
 
     def check(self, header: Header) -> None:
         """Refuses a stream that this codec cannot decode.

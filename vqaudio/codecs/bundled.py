@@ -97,3 +97,10 @@ class Stream(StreamInMemory):
     def coder_for(cls, header: Header) -> BlockCoder | None:
         """What codes the blocks of a stream for which no coder was given: a bundled model's prior, if it is its."""
         return find_coder(header)
+
+    @classmethod
+    def quantizers_of(cls, header: Header) -> int:
+        """Tokens of a frame, where a bundled model made the stream; else 1."""
+        name = find_bundled(header.model_sha256)
+        config = None if name is None else checkpoint.read_config(PRETRAINED / name)
+        return config.quantizer.num_quantizers if isinstance(config, SpeechModelConfig) else 1

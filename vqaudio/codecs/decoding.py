@@ -32,37 +32,38 @@ def decode_blocks(
 ) -> Iterator[Block]:
     """The sound of a stream at its level and ``sample_rate_hz``: float32 ``[channels, n]`` of exactly its length."""
     (frames,), original_hz, model_hz = header.shape, header.sample_rate_hz, model.config.sample_rate_hz
-    said = _first(
-        spoken(model, header.tokens, header.channels, ranges, sampling), resampled_length(frames, original_hz, model_hz)
+    synthesized = _first(
+        synthesize(model, header.tokens, header.channels, ranges, sampling),
+        resampled_length(frames, original_hz, model_hz),
     )
     wanted = resampled_length(frames, original_hz, sample_rate_hz)
     levels = np.array(header.levels)[:, None]
-    for block in _first(resampled(said, model_hz, sample_rate_hz), wanted):
+    for block in _first(resampled(synthesized, model_hz, sample_rate_hz), wanted):
         yield np.clip(block * levels, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
 
 
-def spoken(
+def synthesize(
     model: SpeechModel, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
 ) -> Iterator[Block]:
-    """What the decoder says to ``tokens`` tokens of each channel, at the model's rate and normalised level, in blocks
-    ``[channels, n * hop]``."""
-    speaker: Callable[[Window], Block]
+    """The sound of ``tokens`` tokens of each channel, at the model's rate and normalised level, in blocks
+    ``[channels, n * samples_per_token]``."""
+    vocoder: Callable[[Window], Block]
     if isinstance(model, VocoderVQVAE):
-        speaker = ParameterVocoder(model, sampling, channels)
-        windows = code_windows(ranges, tokens, WINDOW_TOKENS, speaker.reach)
+        vocoder = ParameterVocoder(model, sampling, channels)
+        windows = code_windows(ranges, tokens, WINDOW_TOKENS, vocoder.reach)
     elif isinstance(model, AudioVQVAE):
-        speaker, windows = _drawn(model, tokens, channels, ranges, sampling)
+        vocoder, windows = _drawn(model, tokens, channels, ranges, sampling)
     else:
         raise ModelError(f"the model is of kind {model.config.kind!r}, of which no sound can be made")
-    mute = Mute(model.hop_length, model.config.sample_rate_hz)
+    mute = Mute(model.samples_per_token, model.config.sample_rate_hz)
     for window in windows:
-        yield mute(speaker(window), window.lost)
+        yield mute(vocoder(window), window.lost)
 
 
 def _drawn(
     model: AudioVQVAE, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
 ) -> tuple[Callable[[Window], Block], Iterator[Window]]:
-    plan = layout(tokens, channels, model.hop_length, model.stages)
+    plan = layout(tokens, channels, model.samples_per_token, model.num_quantizers)
     before, after = model.conditioning_reach
     if sampling.exact or plan.batch * channels == 1:
         alone = SequentialDecoder(model, sampling, channels)

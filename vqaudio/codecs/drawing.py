@@ -6,7 +6,7 @@ from vqaudio.arrays import Block
 from vqaudio.codecs import vocoder
 from vqaudio.codecs.sampler import Sampler
 from vqaudio.codecs.sampling import Sampling
-from vqaudio.codecs.segments import GROUP, Crossfader, Layout, Part, Segment, cut, in_parallel, speak
+from vqaudio.codecs.segments import GROUP, Crossfader, Layout, Part, Segment, cut, draw_parts, in_parallel
 from vqaudio.codecs.tokens import Window
 from vqaudio.codecs.vocoder import DecoderInputs, SymbolSynthesizer, decoder_inputs
 from vqaudio.dsp import mulaw
@@ -37,7 +37,7 @@ class SequentialDecoder:
             uniforms = self._generators[channel].random(len(own.features) * hop)
             initial_phase = self._initial_phase[channel]
             symbols = self._streams[channel].push(
-                own.features, uniforms, own.marks(self._model.config.decoder, initial_phase)
+                own.features, uniforms, own.phase_index(self._model.config.decoder, initial_phase)
             )
             spoken.append(self._synthesizers[channel](symbols, own, initial_phase))
             self._initial_phase[channel] += own.periods(hop)
@@ -56,15 +56,17 @@ class SegmentDecoder:
 
     def __call__(self, window: Window) -> Block:
         """As :meth:`SequentialDecoder.__call__`."""
-        hop, offset = self._model.hop_length, self._said - window.inner.start
+        hop, offset = self._model.samples_per_token, self._said - window.inner.start
         segments = cut(self._plan, len(self._crossfaders), window.inner, window.codes.shape[1])
         generators = [np.random.default_rng([self._sampling.seed, s.channel, offset + s.first]) for s in segments]
-        scores = in_parallel(lambda segment: self._inputs(window, segment), segments)
-        initial_phase = [self._begins(segment, own) for segment, own in zip(segments, scores, strict=True)]
-        marks = [own.marks(self._model.config.decoder, at) for own, at in zip(scores, initial_phase, strict=True)]
-        parts = [Part(own.features, signs, draws) for own, signs, draws in zip(scores, marks, generators, strict=True)]
+        inputs = in_parallel(lambda segment: self._inputs(window, segment), segments)
+        initial_phase = [self._begins(segment, own) for segment, own in zip(segments, inputs, strict=True)]
+        phases = [
+            own.phase_index(self._model.config.decoder, at) for own, at in zip(inputs, initial_phase, strict=True)
+        ]
+        parts = [Part(own.features, signs, draws) for own, signs, draws in zip(inputs, phases, generators, strict=True)]
         spoken: list[list[Block]] = [[] for _ in self._crossfaders]
-        for s, own, at, symbols in zip(segments, scores, initial_phase, speak(self._sampler, parts), strict=True):
+        for s, own, at, symbols in zip(segments, inputs, initial_phase, draw_parts(self._sampler, parts), strict=True):
             wave = SymbolSynthesizer(self._model)(symbols, own, at)[(s.first - s.begin) * hop :]
             spoken[s.channel].append(self._crossfaders[s.channel](wave, (s.end - s.first) * hop))
         self._said += window.inner.stop - window.inner.start

@@ -30,16 +30,13 @@ _READ_FRAMES = 65536
 
 
 class Sound(Protocol):
-    """What can be encoded: blocks of samples that can be had twice. :class:`vqaudio.io.sound.SoundReader` is one."""
+    """What can be encoded: samples that can be passed over twice. :class:`vqaudio.io.sound.SoundReader` is one."""
 
     sample_rate_hz: int
     channels: int
 
     def blocks(self, frames: int) -> Iterator[Block]:
-        """Float32 blocks ``[channels, frames]``, the last perhaps shorter; full scale is 1."""
-
-    def rewind(self) -> None:
-        """Makes the next block the first."""
+        """Float32 blocks ``[channels, frames]`` from the first sample on, the last perhaps shorter; full scale is 1."""
 
 
 class WaveSound:
@@ -77,9 +74,6 @@ class WaveSound:
         for first in range(0, self._wave.shape[1], frames):
             yield self._wave[:, first : first + frames]
 
-    def rewind(self) -> None:
-        """Does nothing: each call of :meth:`blocks` starts at the first sample."""
-
 
 def mixed(sound: Sound) -> npt.NDArray[np.float32]:
     """The mean of a sound's channels, ``[T]``."""
@@ -96,7 +90,7 @@ class Statistics:
 
 
 def first_pass(sound: Sound) -> Statistics:
-    """Passes once over ``sound`` and rewinds it."""
+    """Passes once over ``sound``."""
     frames = 0
 
     def counted() -> Iterator[Block]:
@@ -106,14 +100,13 @@ def first_pass(sound: Sound) -> Statistics:
             yield block
 
     levels = loudness.measure_level(counted(), sound.sample_rate_hz, sound.channels)
-    sound.rewind()
     return Statistics(frames, tuple(level.gain for level in levels))
 
 
 def token_count(frames: int, sample_rate_hz: int, model: SpeechModel) -> int:
     """Tokens that ``model`` makes of each channel of a sound."""
     vector = model.config.encoder.hop_length
-    return -(-resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // vector) * model.stages
+    return -(-resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // vector) * model.num_quantizers
 
 
 def encode_blocks(model: SpeechModel, sound: Sound, gains: tuple[float, ...], tokens: int) -> Iterator[Codes]:
@@ -123,9 +116,9 @@ def encode_blocks(model: SpeechModel, sound: Sound, gains: tuple[float, ...], to
     """
     _keep_memory()
     before, after = model.encoder_reach
-    emphasised = _emphasised(model, sound, gains)
-    hop = model.hop_length
-    windows = _windows(emphasised, sound.channels, _WINDOW_TOKENS * hop, before * hop, after * hop)
+    normalised = _normalised(model, sound, gains)
+    hop = model.samples_per_token
+    windows = _windows(normalised, sound.channels, _WINDOW_TOKENS * hop, before * hop, after * hop)
     for first in range(0, tokens, BLOCK_TOKENS):
         size, parts = min(BLOCK_TOKENS, tokens - first), []
         for window in itertools.islice(windows, -(-size // _WINDOW_TOKENS)):
@@ -143,23 +136,18 @@ def _keep_memory() -> None:
 
 
 @torch.inference_mode()
-def _encode_window(model: SpeechModel, emphasised: npt.NDArray[np.float32]) -> Codes:
+def _encode_window(model: SpeechModel, wave: npt.NDArray[np.float32]) -> Codes:
     device = model.device
     with torch.autocast(device.type, enabled=False):
-        codes = model.encode(torch.from_numpy(np.ascontiguousarray(emphasised))[None].to(device))
+        codes = model.encode(torch.from_numpy(np.ascontiguousarray(wave))[None].to(device))
     return codes[0].cpu().numpy().astype(np.int32)
 
 
-def _emphasised(model: SpeechModel, sound: Sound, gains: tuple[float, ...]) -> Iterator[Block]:
-    """The normalised sound at the model's rate after pre-emphasis, and then without end the silence that follows."""
+def _normalised(model: SpeechModel, sound: Sound, gains: tuple[float, ...]) -> Iterator[Block]:
+    """The sound at normalised level and the model's rate, and then without end the silence that follows."""
     factor = np.array(gains, np.float32)[:, None]
-    normalised = (block * factor for block in sound.blocks(_READ_FRAMES))
-    at_rate = resampled(normalised, sound.sample_rate_hz, model.config.sample_rate_hz)
-    last = np.zeros((sound.channels, 1), np.float32)
-    for block in _and_silence(at_rate, sound.channels):
-        joined = np.concatenate([last, block], axis=1)
-        last = block[:, -1:]
-        yield model.emphasise(torch.from_numpy(joined)).numpy()[:, 1:]
+    blocks = (block * factor for block in sound.blocks(_READ_FRAMES))
+    return _and_silence(resampled(blocks, sound.sample_rate_hz, model.config.sample_rate_hz), sound.channels)
 
 
 def _and_silence(blocks: Iterable[Block], channels: int) -> Iterator[Block]:

@@ -43,10 +43,12 @@ def generate(
     _check(codec, seconds, count, seed, temperature, top_p)
     spoken = _prompt_codes(codec, prompt)
     vectors = max(1, round(seconds * codec.config.sample_rate_hz / codec.config.encoder.hop_length))
-    tokens = vectors * codec.model.stages
+    tokens = vectors * codec.model.num_quantizers
     drawn = _draw(codec, tokens, count, seed, temperature, top_p, spoken, progress)
     level = prompt.header.levels[0] if prompt else 1.0
-    return [codec.stream_of(np.concatenate([spoken, codes])[None], level) for codes in drawn]
+    stages = codec.num_quantizers
+    whole = (np.concatenate([spoken, tokens]).reshape(1, -1, stages) for tokens in drawn)
+    return [codec.stream_of(codes.transpose(0, 2, 1), level) for codes in whole]
 
 
 def _check(codec: Codec, seconds: float, count: int, seed: int, temperature: float, top_p: float) -> None:
@@ -72,7 +74,7 @@ def _prompt_codes(codec: Codec, prompt: Stream | None) -> npt.NDArray[np.int32]:
     codec.check(prompt.header)
     if prompt.header.channels != 1:
         raise ConfigError(f"the prompt has {prompt.header.channels} channels: give one of a single channel")
-    return prompt.codes[0]
+    return prompt.tokens[0]
 
 
 def _draw(
@@ -89,19 +91,19 @@ def _draw(
     assert codec.model.prior is not None
     wavenet = codec.model.prior.wavenet
 
-    def marks(first: int, size: int) -> npt.NDArray[np.int64] | None:
-        kinds = wavenet.config.marks
+    def phases(first: int, size: int) -> npt.NDArray[np.int64] | None:
+        kinds = wavenet.config.phases
         return np.tile((first + np.arange(size)) % kinds, (count, 1)) if kinds else None
 
     streams = Sampler(wavenet, wavenet.config.levels, temperature, top_p).streams(count)
     heard = spoken[-PROMPT_TOKENS:].astype(np.int64)
-    streams.follow(np.zeros((count, len(heard), 0), np.float32), np.tile(heard, (count, 1)), marks(0, len(heard)))
+    streams.follow(np.zeros((count, len(heard), 0), np.float32), np.tile(heard, (count, 1)), phases(0, len(heard)))
     generators = [np.random.default_rng([seed, index]) for index in range(count)]
     parts = []
     for first in range(0, tokens, _CHUNK_TOKENS):
         size = min(_CHUNK_TOKENS, tokens - first)
         uniforms = np.stack([generator.random(size) for generator in generators])
-        signs = marks(len(heard) + first, size)
+        signs = phases(len(heard) + first, size)
         parts.append(streams.push(np.zeros((count, size, 0), np.float32), uniforms, signs))
         progress((first + size) / tokens)
     return np.concatenate(parts, axis=1).astype(np.int32)

@@ -5,37 +5,31 @@ a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that d
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.entropy import Codes, FrequencyModel, bits_per_code
+from vqaudio.bitstream.entropy import Codes, FrequencyModel
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.base import BaseCodec
+from vqaudio.codecs.base import BaseCodec, frozen_copy
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
+from vqaudio.codecs.deprecation import options_were_positional
+from vqaudio.codecs.files import Progress, ignore
 from vqaudio.codecs.image_sampler import grid_frequency_model
 from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
 from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, tile_grid, to_tiles
 from vqaudio.models import checkpoint
-from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
+from vqaudio.models.image_config import ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVQVAE
 from vqaudio.models.logistic_mixture import mean_levels
 
 _BLOCK_TOKENS = 4096  # about: some kilobytes a block, of which its frame takes 12 bytes
 _BATCH_TILES = 64  # coded at once
 DAMAGED_LEVEL = 128  # grey
-
-Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
-
-
-def _ignore(share: float) -> None:
-    pass
 
 
 class ImageCodec(BaseCodec):
@@ -44,7 +38,7 @@ class ImageCodec(BaseCodec):
     modality = Modality.IMAGE
 
     def __init__(self, model: ImageVQVAE, fingerprint: bytes) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = frozen_copy(model)
         self.fingerprint = fingerprint
 
     @property
@@ -67,7 +61,10 @@ class ImageCodec(BaseCodec):
 
     # ------------------------------------------------------------------------------------------------ whole pictures
 
-    def encode(self, picture: npt.ArrayLike, coder: Coder | str | None = None, progress: Progress = _ignore) -> Stream:
+    @options_were_positional
+    def encode(
+        self, picture: npt.ArrayLike, *, coder: Coder | str | None = None, progress: Progress = ignore
+    ) -> Stream:
         """Codes a picture.
 
         Args:
@@ -93,7 +90,8 @@ class ImageCodec(BaseCodec):
         device = next(self.model.parameters()).device
         return self.model.encode(torch.from_numpy(tiles).to(device)).cpu().numpy().astype(np.int32)
 
-    def decode(self, stream: StreamInMemory, progress: Progress = _ignore) -> Picture:
+    @options_were_positional
+    def decode(self, stream: StreamInMemory, *, progress: Progress = ignore) -> Picture:
         """The picture of a stream, uint8 ``[height, width, 3]``: what is expected of its codes; lost tiles are grey.
 
         Raises:
@@ -102,7 +100,7 @@ class ImageCodec(BaseCodec):
         """
         self.check(stream.header)
         height, width = stream.header.shape
-        codes = stream.codes.reshape(-1, *self.config.grid)
+        codes = stream.tokens.reshape(-1, *self.config.grid)
         tiles = np.empty((len(codes), 3, self.config.tile, self.config.tile), np.uint8)
         for part in _batches(len(tiles)):
             tiles[part] = self._decode(codes[part])
@@ -196,47 +194,3 @@ def load_images(model: str | Path = "images", device: str = "auto") -> ImageCode
     if not isinstance(loaded, ImageVQVAE):
         raise ModelError(f"{model}: is no codec for pictures; give one of kind {ImageVQVAEConfig.kind}")
     return ImageCodec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
-
-
-@dataclass(frozen=True)
-class ImageModelFacts:
-    """A folder with a model of pictures at a glance; a comparison's model without codes has None for theirs."""
-
-    name: str
-    kind: str
-    tile: int
-    tokens_per_tile: int | None
-    bits_per_token: int | None
-    bits_per_pixel: float | None
-    codebook_size: int | None
-    prior: bool
-    parameters: int
-    size_bytes: int
-    sha256: str
-    weights_sha256: str
-    classes: tuple[str, ...]
-    training: dict[str, Any]
-
-
-def image_model_facts(folder: Path, config: ImageVQVAEConfig | ImageVAEConfig) -> ImageModelFacts:
-    """What is known of the model of pictures in ``folder``, whose configuration is ``config``."""
-    with torch.device("meta"):
-        model = checkpoint.build(config)
-    codes = config if isinstance(config, ImageVQVAEConfig) else None
-    bits = bits_per_code(codes.quantizer.codebook_size) if codes else 0
-    return ImageModelFacts(
-        name=folder.absolute().name,
-        kind=config.kind,
-        tile=config.tile,
-        tokens_per_tile=codes.tile_tokens if codes else None,
-        bits_per_token=bits or None,
-        bits_per_pixel=codes.tile_tokens * bits / codes.tile**2 if codes else None,
-        codebook_size=codes.quantizer.codebook_size if codes else None,
-        prior=codes is not None and codes.prior is not None,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
-        sha256=checkpoint.fingerprint(folder).hex(),
-        weights_sha256=checkpoint.whole_sha256(folder).hex(),
-        classes=codes.classes if codes else (),
-        training=checkpoint.read_document(folder).get("training", {}),
-    )

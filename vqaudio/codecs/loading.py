@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from vqaudio.codecs.bundled import Stream, model_folder
-from vqaudio.codecs.image import ImageCodec, ImageModelFacts, image_model_facts, load_images
-from vqaudio.codecs.speech import Codec, ModelFacts, model_facts
+from vqaudio.codecs.image import ImageCodec, load_images
+from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
 
-__all__ = ["Codec", "ImageCodec", "Stream", "facts_of", "load"]
+__all__ = ["Codec", "ImageCodec", "Stream", "load"]
 
 
 def load(model: str | Path = "speech", device: str = "auto") -> Codec | ImageCodec:
@@ -27,13 +27,3 @@ def load(model: str | Path = "speech", device: str = "auto") -> Codec | ImageCod
     if isinstance(checkpoint.read_config(folder), SpeechModelConfig):
         return load_sounds(model, device)
     return load_images(model, device)
-
-
-def facts_of(folder: Path) -> ModelFacts | ImageModelFacts:
-    """What is known of the model in ``folder``; the weights are not loaded.
-
-    Raises:
-        ModelError: it is no model, or a damaged one.
-    """
-    config = checkpoint.read_config(folder)
-    return model_facts(folder) if isinstance(config, SpeechModelConfig) else image_model_facts(folder, config)

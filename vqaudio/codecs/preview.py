@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vqaudio.arrays import Floats
-from vqaudio.codecs.decoding import spoken
+from vqaudio.codecs.decoding import synthesize
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.tokens import TokenRange
 from vqaudio.dsp import mel
@@ -38,9 +38,9 @@ def preview(model: SpeechModel, batch: Mapping[str, torch.Tensor], seconds: floa
     rate_hz, vector = model.config.sample_rate_hz, model.config.encoder.hop_length
     samples = max(1, min(batch["wave"].shape[1], int(seconds * rate_hz)) // vector) * vector
     wave, speaker = batch["wave"][:1, :samples], batch["speaker"][:1]
-    codes, voice = model.encode(model.emphasise(wave)).cpu().numpy().astype(np.int32), model.voice(speaker)
+    codes, voice = model.encode(wave).cpu().numpy().astype(np.int32), model.voice(speaker)
     how = Sampling(0, model.config.temperature, exact=True, voice=None if voice is None else _array(voice[0]))
-    decoded = np.concatenate(list(spoken(model, codes.shape[1], 1, [TokenRange(codes, codes < 0)], how)), axis=1)[0]
+    decoded = np.concatenate(list(synthesize(model, codes.shape[1], 1, [TokenRange(codes, codes < 0)], how)), axis=1)[0]
     sounds = {"original": _array(wave[0]), "decoded": decoded}
     pictures = {name: _picture(sound, rate_hz, model.config.frame_length) for name, sound in sounds.items()}
     return Preview({name: sound.clip(-1, 1) for name, sound in sounds.items()}, pictures, rate_hz)

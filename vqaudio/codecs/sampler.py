@@ -35,11 +35,13 @@ class Kernel(Protocol):
         hop_length: int,
         uniforms: npt.NDArray[np.float64],
         rule: "Draw",
-        marks: Integers | None = None,
+        phases: Integers | None = None,
     ) -> Integers:
         """Draws symbols."""
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, symbols: Integers, phases: Integers | None = None
+    ) -> Floats:
         """Logits along given symbols."""
 
 
@@ -51,12 +53,16 @@ def as_array(tensor: torch.Tensor) -> Floats:
 def export(wavenet: WaveNet) -> "Weights":
     """The kernel's arrays of ``wavenet``."""
     residual = wavenet.config.residual
-    marks = np.zeros((1, residual), np.float32) if wavenet.marks is None else as_array(wavenet.marks.weight)
-    return with_layers(wavenet, as_array(wavenet.embedding.weight), marks, wavenet.logits)
+    phases = (
+        np.zeros((1, residual), np.float32)
+        if wavenet.phase_embedding is None
+        else as_array(wavenet.phase_embedding.weight)
+    )
+    return with_layers(wavenet, as_array(wavenet.embedding.weight), phases, wavenet.logits)
 
 
 def with_layers(
-    wavenet: WaveNet | SubbandWaveNet, embedding: Floats, marks: Floats, head: torch.nn.Linear
+    wavenet: WaveNet | SubbandWaveNet, embedding: Floats, phases: Floats, head: torch.nn.Linear
 ) -> "Weights":
     """The kernel's arrays: of the layers and the hidden one, between ``embedding`` and ``head``."""
     from vqaudio.kernels.wavenet_reference import Weights
@@ -66,7 +72,7 @@ def with_layers(
     taps = np.stack([as_array(layer.taps.weight.T) for layer in layers])
     return Weights(
         embedding=embedding,
-        marks=marks,
+        phases=phases,
         past=np.ascontiguousarray(taps[:, :residual]),
         now=np.ascontiguousarray(taps[:, residual:]),
         out=np.stack([as_array(layer.out.weight.T) for layer in layers]),
@@ -113,16 +119,16 @@ class SymbolStream:
     def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
         self._sampler, self._kernel = sampler, kernel
 
-    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], marks: Integers | None = None) -> Integers:
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], phases: Integers | None = None) -> Integers:
         """Draws the next symbols ``[frames * hop_length]``, one of ``uniforms`` (0 to below 1) each.
 
-        ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning. ``marks`` has one for each
-        symbol, where the WaveNet has marks.
+        ``features[frames, F]`` condition them; F is 0 where the WaveNet has no conditioning. ``phases`` has one for
+        each symbol, where the WaveNet has any.
         """
         hop = self._sampler.hop_length
         assert len(uniforms) == len(features) * hop
         rule = self._sampler.rule
-        return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, rule, marks)
+        return self._kernel.generate(self._sampler.conditioner(features), hop, uniforms, rule, phases)
 
 
 _COMPANY = 7  # streams from which on the kernel for many is the faster one, a register of it empty or not
@@ -140,30 +146,32 @@ class _EachAlone:
         hop_length: int,
         uniforms: npt.NDArray[np.float64],
         rule: "Draw",
-        marks: Integers | None = None,
+        phases: Integers | None = None,
     ) -> Integers:
-        """``conditions[frames, L, 2R, streams]``, ``uniforms[T, streams]``, marks alike, to symbols of their shape."""
+        """``conditions[frames, L, 2R, streams]``, ``uniforms[T, streams]``, phases alike, to symbols of their shape."""
         drawn = [
-            kernel.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule, _own(marks, n))
+            kernel.generate(conditions[..., n], hop_length, uniforms[:, n].copy(), rule, _own(phases, n))
             for n, kernel in enumerate(self._kernels)
         ]
         return np.stack(drawn, axis=-1)
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
-        """``marks`` and ``symbols[T, streams]`` to logits ``[T, K, streams]``."""
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, symbols: Integers, phases: Integers | None = None
+    ) -> Floats:
+        """``phases`` and ``symbols[T, streams]`` to logits ``[T, K, streams]``."""
         logits = [
-            kernel.score(conditions[..., n], hop_length, symbols[:, n].copy(), _own(marks, n))
+            kernel.forced_logits(conditions[..., n], hop_length, symbols[:, n].copy(), _own(phases, n))
             for n, kernel in enumerate(self._kernels)
         ]
         return np.stack(logits, axis=-1)
 
 
-def _own(marks: Integers | None, stream: int) -> Integers | None:
-    return None if marks is None else marks[:, stream].copy()
+def _own(phases: Integers | None, stream: int) -> Integers | None:
+    return None if phases is None else phases[:, stream].copy()
 
 
-def _turned(marks: Integers | None, steps: slice) -> Integers | None:
-    return None if marks is None else np.ascontiguousarray(marks[:, steps].T)
+def _turned(phases: Integers | None, steps: slice) -> Integers | None:
+    return None if phases is None else np.ascontiguousarray(phases[:, steps].T)
 
 
 class SymbolStreams:
@@ -174,20 +182,20 @@ class SymbolStreams:
     def __init__(self, sampler: "Sampler", kernel: Kernel) -> None:
         self._sampler, self._kernel = sampler, kernel
 
-    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], marks: Integers | None = None) -> Integers:
+    def push(self, features: Floats, uniforms: npt.NDArray[np.float64], phases: Integers | None = None) -> Integers:
         """``features[streams, frames, F]`` and ``uniforms[streams, frames * hop_length]`` to symbols of that shape."""
         hop, rule = self._sampler.hop_length, self._sampler.rule
         drawn = np.empty(uniforms.shape, np.int64)
         for conditions, steps in self._conditioned(features):
             own = np.ascontiguousarray(uniforms[:, steps].T)
-            drawn[:, steps] = self._kernel.generate(conditions, hop, own, rule, _turned(marks, steps)).T
+            drawn[:, steps] = self._kernel.generate(conditions, hop, own, rule, _turned(phases, steps)).T
         return drawn
 
-    def follow(self, features: Floats, symbols: Integers, marks: Integers | None = None) -> None:
+    def follow(self, features: Floats, symbols: Integers, phases: Integers | None = None) -> None:
         """Goes through ``symbols[streams, frames * hop_length]`` as if they had been drawn."""
         for conditions, steps in self._conditioned(features):
             own = np.ascontiguousarray(symbols[:, steps].T)
-            self._kernel.score(conditions, self._sampler.hop_length, own, _turned(marks, steps))
+            self._kernel.forced_logits(conditions, self._sampler.hop_length, own, _turned(phases, steps))
 
     def _conditioned(self, features: Floats) -> Iterator[tuple[Floats, slice]]:
         """Conditions ``[frames, L, 2R, streams]`` and the steps that they are for, some frames at a time."""

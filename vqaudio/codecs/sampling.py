@@ -1,4 +1,4 @@
-"""How a decoder draws."""
+"""How a decoder draws: what a caller may ask for, and what a decoder is told."""
 
 import math
 from dataclasses import dataclass
@@ -9,21 +9,42 @@ from vqaudio.arrays import Floats
 from vqaudio.errors import ConfigError
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """How a stream of sound is to be decoded.
+
+    Attributes:
+        seed: 0 to 2**63 - 1. The same seed draws the same sound.
+        temperature: above 0, less draws more cautiously; the model's own where left out.
+        sample_rate_hz: of the result; the original's where left out, and then its length is exactly the original's.
+        exact: draws each channel strictly from its first sample to its last. Otherwise segments of a sound of 2 s and
+            more are drawn side by side and joined, which is several times faster.
+        speaker: who speaks, where the model knows speakers: a name, or a voice learnt from a recording.
+
+    Raises:
+        ConfigError: seed or temperature is out of range.
+    """
+
+    seed: int = 0
+    temperature: float | None = None
+    sample_rate_hz: int | None = None
+    exact: bool = False
+    speaker: str | Floats | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**63):
+            raise ConfigError(f"seed = {self.seed!r} is not valid: give 0 to {2**63 - 1}")
+        warmth = self.temperature
+        if warmth is not None and not (isinstance(warmth, float | int | np.number) and 0 < warmth < math.inf):
+            raise ConfigError(f"temperature = {warmth!r} is not valid: give a number above 0")
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How the decoder draws: a ``seed`` of 0 to 2**63 - 1 and a ``temperature`` above 0, else ``ConfigError``.
-
-    ``exact`` goes through each channel from its first sample to its last, not through segments side by side.
-    ``voice`` is the vector ``[V]`` of who speaks, where the model knows speakers.
-    """
+    """What a decoder is told: a ``seed``, a ``temperature`` above 0, whether it goes through each channel strictly in
+    order (``exact``), and the speaker embedding ``voice[V]``, where the model knows speakers."""
 
     seed: int
     temperature: float
     exact: bool = False
     voice: Floats | None = None
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**63):
-            raise ConfigError(f"seed = {self.seed!r} is not valid: give 0 to {2**63 - 1}")
-        if not (isinstance(self.temperature, float | int | np.number) and 0 < self.temperature < math.inf):
-            raise ConfigError(f"temperature = {self.temperature!r} is not valid: give a number above 0")

@@ -88,11 +88,11 @@ def cut(plan: Layout, channels: int, inner: slice, available: int) -> list[Segme
 
 
 class Part(NamedTuple):
-    """What a segment is spoken by: ``features[frames, F]``; ``marks``, one a sample, where the WaveNet has them; and
+    """What a segment is drawn by: ``features[frames, F]``; ``phases``, one a sample, where the WaveNet has them; and
     what draws its uniform numbers."""
 
     features: Floats
-    marks: Integers | None
+    phases: Integers | None
     generator: np.random.Generator
 
 
@@ -151,20 +151,22 @@ def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]
         return list(pool.map(function, items))
 
 
-def speak(sampler: Sampler, parts: list[Part]) -> list[Integers]:
+def draw_parts(sampler: Sampler, parts: list[Part]) -> list[Integers]:
     """The symbols of each part."""
     count = len(parts) if len(parts) < GROUP else max(2, -(-len(parts) // GROUP))
     groups = [parts[len(parts) * i // count : len(parts) * (i + 1) // count] for i in range(count)]
-    return [symbols for group in in_parallel(lambda group: _speak_group(sampler, group), groups) for symbols in group]
+    return [symbols for group in in_parallel(lambda group: _draw_group(sampler, group), groups) for symbols in group]
 
 
-def _speak_group(sampler: Sampler, group: list[Part]) -> list[Integers]:
+def _draw_group(sampler: Sampler, group: list[Part]) -> list[Integers]:
     frames = max(len(part.features) for part in group)
     uniforms = np.stack([part.generator.random(frames * sampler.hop_length) for part in group])
     if len(group) == 1:
-        return [sampler.stream().push(group[0].features, uniforms[0], group[0].marks)]
+        return [sampler.stream().push(group[0].features, uniforms[0], group[0].phases)]
     held = np.stack([np.pad(p.features, ((0, frames - len(p.features)), (0, 0)), mode="edge") for p in group])
-    signs = [np.pad(part.marks, (0, uniforms.shape[1] - len(part.marks))) for part in group if part.marks is not None]
+    signs = [
+        np.pad(part.phases, (0, uniforms.shape[1] - len(part.phases))) for part in group if part.phases is not None
+    ]
     symbols = sampler.streams(len(group)).push(held, uniforms, np.stack(signs) if signs else None)
     return [drawn[: len(p.features) * sampler.hop_length] for drawn, p in zip(symbols, group, strict=True)]
 

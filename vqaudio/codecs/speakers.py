@@ -69,7 +69,7 @@ def fit_speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sam
         raise ModelError(f"a voice cannot be fitted to a model of kind {model.config.kind!r}: give a speaker's name")
     own = _prepared(model, wave, sample_rate_hz)
     with torch.no_grad():
-        codes = model.encode(model.emphasise(own))
+        codes = model.encode(own)
         misfit = _Misfit(model, codes, own)
         voice = model.speakers.weight[_most_alike(misfit, model.speakers.weight)].detach().clone()
     with torch.enable_grad(), torch.inference_mode(False):

@@ -1,36 +1,37 @@
-"""The codec: a model with the container around it. :func:`load` gives a :class:`Codec`.
+"""The codec for sounds: a model with the container around it. :func:`load` gives a :class:`Codec`."""
 
-Which models there are, and what is known of them, is here, too. Files of any length are transcode.py's.
-"""
-
+import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vqaudio.arrays import Block
-from vqaudio.bitstream.entropy import Codes, FrequencyModel, bits_per_code
+from vqaudio.bitstream.container import StreamWriter
+from vqaudio.bitstream.entropy import Codes, FrequencyModel
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.base import BaseCodec
+from vqaudio.codecs.base import BaseCodec, frozen_copy
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
+from vqaudio.codecs.deprecation import options_were_positional
 from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
+from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
 from vqaudio.codecs.sampler import frequency_model
-from vqaudio.codecs.sampling import Sampling
+from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, fit_speaker_embedding, named_voice
-from vqaudio.codecs.tokens import TokenRange
+from vqaudio.codecs.tokens import TokenRange, read_ranges
 from vqaudio.errors import ConfigError, ContainerError, ModelError
-from vqaudio.io.resample import StreamingResampler
+from vqaudio.io.resample import StreamingResampler, resampled_length
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
 from vqaudio.models.speech_model import SpeechModel
 
 _LOUDEST = float(np.finfo(np.float32).max)
+_DEFAULT = DecodeOptions()
 
 
 def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
@@ -47,61 +48,8 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
     folder = model_folder(model)
     loaded = checkpoint.load_model(folder)
     if not isinstance(loaded, SpeechModel):
-        raise _not_of_sounds(model)
+        raise ModelError(f"{model}: is a model of pictures; give one of sounds")
     return Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
-
-
-def _not_of_sounds(model: str | Path) -> ModelError:
-    return ModelError(f"{model}: is a model of pictures; give one of sounds")
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """A model folder at a glance. ``bits_per_second`` is that of one channel, the container's few bytes left out."""
-
-    name: str
-    kind: str
-    sample_rate_hz: int
-    tokens_per_second: float
-    bits_per_token: int
-    bits_per_second: float
-    codebook_size: int
-    parameters: int
-    size_bytes: int
-    sha256: str
-    weights_sha256: str
-    speakers: tuple[str, ...]
-    training: dict[str, Any]
-
-
-def model_facts(folder: Path) -> ModelFacts:
-    """What is known of the model in ``folder``; the weights are not loaded.
-
-    Raises:
-        ModelError: it is no model of sounds, or a damaged one.
-    """
-    config = checkpoint.read_config(folder)
-    if not isinstance(config, SpeechModelConfig):
-        raise _not_of_sounds(folder)
-    with torch.device("meta"):
-        model = checkpoint.build(config)
-    tokens_per_second = config.sample_rate_hz / config.hop_length
-    bits = bits_per_code(config.quantizer.codebook_size)
-    return ModelFacts(
-        name=folder.absolute().name,
-        kind=config.kind,
-        sample_rate_hz=config.sample_rate_hz,
-        tokens_per_second=tokens_per_second,
-        bits_per_token=bits,
-        bits_per_second=tokens_per_second * bits,
-        codebook_size=config.quantizer.codebook_size,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
-        sha256=checkpoint.fingerprint(folder).hex(),
-        weights_sha256=checkpoint.whole_sha256(folder).hex(),
-        speakers=config.speakers,
-        training=checkpoint.read_document(folder).get("training", {}),
-    )
 
 
 # -------------------------------------------------------------------------------------------------------------- codec
@@ -117,7 +65,7 @@ class Codec(BaseCodec):
     modality = Modality.AUDIO
 
     def __init__(self, model: SpeechModel, fingerprint: bytes) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = frozen_copy(model)
         self.fingerprint = fingerprint
 
     @property
@@ -138,7 +86,7 @@ class Codec(BaseCodec):
     @property
     def num_quantizers(self) -> int:
         """Tokens of a frame, each from a codebook of its own."""
-        return self.model.stages
+        return self.model.num_quantizers
 
     @property
     def frame_rate(self) -> float:
@@ -158,7 +106,8 @@ class Codec(BaseCodec):
             raise ConfigError("the model's prior must be told who speaks, which no stream names: use the packed coder")
         return frequency_model(self.model.prior)
 
-    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, coder: Coder | str | None = None) -> Stream:
+    @options_were_positional
+    def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, *, coder: Coder | str | None = None) -> Stream:
         """Codes a sound.
 
         Args:
@@ -173,20 +122,35 @@ class Codec(BaseCodec):
         """
         header, blocks = self.encode_blocks(WaveSound(wave, sample_rate_hz), coder)
         nothing = np.zeros((header.channels, 0), np.int32)
-        return Stream(header, np.concatenate([nothing, *blocks], axis=1), block_coder=self.block_coder(header.coder))
+        return self._stream(header, np.concatenate([nothing, *blocks], axis=1))
 
     def stream_of(self, codes: Codes, level: float = 1.0) -> Stream:
-        """The stream of ``codes[channels, tokens]`` that no sound was encoded to, at the model's own rate.
+        """The stream of ``codes[channels, num_quantizers, frames]`` that no sound was encoded to, at the model's rate.
 
         ``level`` is the factor from normalised to wanted loudness.
-        """
-        frames = codes.shape[1] * self.model.hop_length
-        header = self._header(frames, self.config.sample_rate_hz, (level,) * len(codes), None)
-        return Stream(header, codes, block_coder=self.block_coder(header.coder))
 
+        Raises:
+            ContainerError: the codes have another shape, or are none of the model's.
+        """
+        if codes.ndim == 2:
+            warnings.warn("stream_of takes codes [channels, num_quantizers, frames]", DeprecationWarning, stacklevel=2)
+            codes = codes.reshape(len(codes), -1, self.num_quantizers).transpose(0, 2, 1)
+        if codes.ndim != 3 or codes.shape[1] != self.num_quantizers:
+            expected = f"[channels, {self.num_quantizers}, frames]"
+            raise ContainerError(f"codes have the shape {codes.shape}; give {expected}")
+        tokens = codes.transpose(0, 2, 1).reshape(len(codes), -1)
+        frames = tokens.shape[1] * self.model.samples_per_token
+        return self._stream(self._header(frames, self.config.sample_rate_hz, (level,) * len(codes), None), tokens)
+
+    def _stream(self, header: Header, tokens: Codes) -> Stream:
+        coder = self.block_coder(header.coder)
+        return Stream(header, tokens, block_coder=coder, num_quantizers=self.num_quantizers)
+
+    @options_were_positional
     def decode(
         self,
         stream: StreamInMemory,
+        *,
         seed: int = 0,
         temperature: float | None = None,
         sample_rate_hz: int | None = None,
@@ -197,12 +161,11 @@ class Codec(BaseCodec):
 
         Args:
             stream: made by this model.
-            seed: 0 to 2**63 - 1. The same seed draws the same sound.
-            temperature: above 0, less draws more cautiously; the model's own where left out.
-            sample_rate_hz: of the result; the original's where left out, and then T is exactly the original's.
-            exact: draws each channel strictly from its first sample to its last. Otherwise segments of a sound of
-                2 s and more are drawn side by side and joined, which is several times faster.
-            speaker: who speaks, where the model knows speakers: a name, or a voice out of :meth:`voice_of`.
+            seed: as all that follow, see :class:`~vqaudio.codecs.sampling.DecodeOptions`.
+            temperature: how cautiously the decoder draws.
+            sample_rate_hz: of the result; left out, ``stream.sample_rate_hz``.
+            exact: strictly from the first sample to the last.
+            speaker: who speaks: a name, or a voice out of :meth:`voice_of`.
 
         Raises:
             ModelError: another model made the stream; or the speaker is unknown, or missing.
@@ -210,11 +173,13 @@ class Codec(BaseCodec):
             SoundError: the sample rate is not supported.
             ConfigError: seed or temperature is out of range.
         """
-        lost = np.zeros(stream.codes.shape, bool)
+        lost = np.zeros(stream.tokens.shape, bool)
         for damage in stream.damage:
             lost[damage.channel, damage.first_token : damage.last_token + 1] = True
-        ranges = [TokenRange(stream.codes, lost)]
-        blocks = self.decode_blocks(stream.header, ranges, seed, temperature, sample_rate_hz, exact, speaker)
+        options = DecodeOptions(
+            seed=seed, temperature=temperature, sample_rate_hz=sample_rate_hz, exact=exact, speaker=speaker
+        )
+        blocks = self.decode_blocks(stream.header, [TokenRange(stream.tokens, lost)], options)
         return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
 
     def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
@@ -242,6 +207,55 @@ class Codec(BaseCodec):
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
         warm_decoder(self.model)
 
+    # ------------------------------------------------------------------------------------------------------- files
+
+    def encode_file(
+        self, sound: Sound, file: BinaryIO, *, coder: Coder | str | None = None, progress: Progress = ignore
+    ) -> TranscodeResult:
+        """Encodes ``sound`` (a SoundReader, say) into the open ``file``, in memory that does not grow with its length.
+
+        Raises:
+            SoundError: the sound cannot be read or coded.
+            ConfigError: the model has no prior to code with.
+        """
+        header, blocks = self.encode_blocks(sound, coder)
+        counted = CountingFile(file)
+        block_coder, done = self.block_coder(header.coder), 0
+        with StreamWriter(cast(BinaryIO, counted), header) as writer:
+            for block in blocks:
+                for codes in block:
+                    writer.write(block_coder.encode(codes))
+                done += block.shape[1]
+                progress(done / header.tokens)
+        return TranscodeResult(header, counted.count)
+
+    def decode_file(
+        self,
+        stream: OpenStream,
+        open_writer: OpenWriter,
+        options: DecodeOptions = _DEFAULT,
+        *,
+        progress: Progress = ignore,
+    ) -> TranscodeResult:
+        """Decodes ``stream`` into the sound file that ``open_writer`` opens, in memory that does not grow with its
+        length.
+
+        Damage behind the header raises nothing: what is lost is silent, and told in the result. For the rest see
+        :meth:`decode`; what the writer raises is passed on.
+        """
+        header, lost_blocks = stream.reader.header, list[int]()
+        self.check(header)
+        ranges = read_ranges(stream.reader, self.block_coder(header.coder), lost_blocks)
+        blocks = self.decode_blocks(header, ranges, options)
+        rate_hz = header.sample_rate_hz if options.sample_rate_hz is None else options.sample_rate_hz
+        total, done = resampled_length(header.shape[0], header.sample_rate_hz, rate_hz), 0
+        with open_writer(rate_hz, header.channels) as writer:
+            for block in blocks:
+                writer.write(block)
+                done += block.shape[1]
+                progress(done / total)
+        return dataclasses.replace(stream.finish(lost_blocks), clipped=writer.clipped)
+
     # ---------------------------------------------------------------------------------------------- block by block
 
     def encode_blocks(self, sound: Sound, coder: Coder | str | None = None) -> tuple[Header, Iterator[Codes]]:
@@ -256,21 +270,14 @@ class Codec(BaseCodec):
         return header, encode_blocks(self.model, sound, found.gains, header.tokens)
 
     def decode_blocks(
-        self,
-        header: Header,
-        ranges: Iterable[TokenRange],
-        seed: int = 0,
-        temperature: float | None = None,
-        sample_rate_hz: int | None = None,
-        exact: bool = False,
-        speaker: str | Voice | None = None,
+        self, header: Header, ranges: Iterable[TokenRange], options: DecodeOptions = _DEFAULT
     ) -> Iterator[Block]:
         """As :meth:`decode`, of the tokens in ``ranges`` as they come, in blocks ``[channels, n]``."""
         self.check(header)
-        rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        rate_hz = header.sample_rate_hz if options.sample_rate_hz is None else options.sample_rate_hz
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
-        warmth = self.config.temperature if temperature is None else temperature
-        sampling = Sampling(seed, warmth, exact, self.check_speaker(speaker))
+        warmth = self.config.temperature if options.temperature is None else options.temperature
+        sampling = Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker))
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | str | None) -> Header:

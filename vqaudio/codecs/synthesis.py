@@ -87,7 +87,7 @@ class ParameterVocoder:
     def reach(self) -> Reach:
         """Tokens that a window must come with before and after those that are wanted."""
         before, after = self._model.conditioning_reach
-        return Reach(before, after + self._model.stages)  # a vector more, for the frames after
+        return Reach(before, after + self._model.num_quantizers)  # a vector more, for the frames after
 
     def __call__(self, window: Window) -> Block:
         """The sound of the next window, ``[channels, n * hop]``."""

@@ -61,13 +61,13 @@ class DecoderInputs(NamedTuple):
         f0_cycles = np.zeros(len(self.features)) if self.parameters is None else self.parameters.f0_cycles
         return initial_phase + np.cumsum(np.repeat(f0_cycles, hop_length))
 
-    def marks(self, config: WaveNetConfig, initial_phase: float) -> Integers | None:
+    def phase_index(self, config: WaveNetConfig, initial_phase: float) -> Integers | None:
         """The phase index of each sample for a decoder of this ``config``; None where the decoder draws the wave."""
         if self.parameters is None:
             return None
         voiced = torch.from_numpy(self.parameters.voiced)[None]
         phase = torch.from_numpy(self.phase(config.hop_length, initial_phase))[None]
-        return pitch_phase.marks(phase, voiced, config.marks)[0].numpy()
+        return pitch_phase.phase_index(phase, voiced, config.phases)[0].numpy()
 
 
 @torch.inference_mode()

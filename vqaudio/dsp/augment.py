@@ -59,7 +59,7 @@ def change_voice(wave: Tensor, sample_rate_hz: int, pitch: float, formants: floa
 
 
 @torch.no_grad()
-def perturb_voice(wave: Tensor, sample_rate_hz: int, pitch_semitones: float, formant_semitones: float) -> Tensor:
+def augment_voice(wave: Tensor, sample_rate_hz: int, pitch_semitones: float, formant_semitones: float) -> Tensor:
     """``wave[B, T]`` in voices drawn at random, pitch and formants up to the given semitones up or down.
 
     A quarter of the rows keeps its voice, each other quarter has another one.

@@ -41,12 +41,12 @@ def locked(phase: Tensor, driven: Tensor, hop_length: int) -> Tensor:
     return phase - between
 
 
-def marks(phase: Tensor, voiced: Tensor, kinds: int) -> Tensor:
+def phase_index(phase: Tensor, voiced: Tensor, kinds: int) -> Tensor:
     """The phase indices ``[B, T]`` of samples at ``phase[B, T]``, in periods: 0 to ``kinds - 1``.
 
     An index tells how much of its period has passed; the last tells that there is no voice, by ``voiced[B, frames]``.
     """
-    phases = kinds - 1
-    index = (phase.remainder(1.0) * phases).long().clamp(0, phases - 1)
+    shares = kinds - 1
+    index = (phase.remainder(1.0) * shares).long().clamp(0, shares - 1)
     hop = phase.shape[1] // voiced.shape[1]
-    return torch.where(voiced.repeat_interleave(hop, dim=1), index, phases)
+    return torch.where(voiced.repeat_interleave(hop, dim=1), index, shares)

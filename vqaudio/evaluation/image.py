@@ -38,7 +38,7 @@ _SHOWN = 16  # reconstructions in a report
 class ImageEvaluation:
     """What :func:`evaluate_pictures` found: means over pictures with 95 % intervals, and the codes of the whole pass.
 
-    ``pictures`` has the scores of each. ``failed`` has a line for each file that could not be read.
+    ``pictures`` has the metrics of each. ``failed`` has a line for each file that could not be read.
     """
 
     means: dict[str, Mean]
@@ -56,7 +56,7 @@ def evaluate_pictures(
     progress: Callable[[Iterable[Sample]], Iterable[Sample]] = iter,
     report: Path | None = None,
 ) -> ImageEvaluation:
-    """Codes and decodes the pictures of ``source`` (its test part, where it has one) and scores what comes of it.
+    """Codes and decodes the pictures of ``source`` (its test part, where it has one) and measures what comes of it.
 
     Args:
         codec: of the model.
@@ -82,8 +82,8 @@ def evaluate_pictures(
         except (PictureError, OSError) as error:
             failed.append(str(error))
             continue
-        scores, codes, decoded = _score(codec, picture)
-        pictures[sample.name] = scores
+        found, codes, decoded = _measure(codec, picture)
+        pictures[sample.name] = found
         counts += np.bincount(codes.ravel(), minlength=len(counts))
         if len(shown) < 2 * _SHOWN:
             shown += [picture, decoded]
@@ -93,7 +93,7 @@ def evaluate_pictures(
         _write_report(codec, shown, report)
     shares = counts[counts > 0] / counts.sum()
     return ImageEvaluation(
-        means={name: bootstrap_mean(np.array([of[name] for of in pictures.values()])) for name in scores},
+        means={name: bootstrap_mean(np.array([of[name] for of in pictures.values()])) for name in found},
         pictures=pictures,
         codes_used=len(shares),
         codebook_size=len(counts),
@@ -102,21 +102,21 @@ def evaluate_pictures(
     )
 
 
-def _score(codec: ImageCodec, picture: Picture) -> tuple[Scores, Codes, Picture]:
-    """The scores of a picture, its codes, and what they decode to."""
+def _measure(codec: ImageCodec, picture: Picture) -> tuple[Scores, Codes, Picture]:
+    """The metrics of a picture, its codes, and what they decode to."""
     stream = codec.encode(picture)
-    codes = stream.codes.reshape(-1, *codec.config.grid)
+    codes = stream.tokens.reshape(-1, *codec.config.grid)
     decoded = codec.decode(stream)
     dims = picture.size
-    scores = likelihood(codec, picture, codes)
+    found = likelihood(codec, picture, codes)
     if codec.default_coder() is Coder.PRIOR:
         file = io.BytesIO()
         stream.write(file, codec.block_coder(Coder.PRIOR))
-        scores["stream_file"] = 8 * len(file.getvalue()) / dims
-    scores |= {f"{kind}_lossless_file": 8 * size / dims for kind, size in lossless_sizes(picture).items()}
+        found["stream_file"] = 8 * len(file.getvalue()) / dims
+    found |= {f"{kind}_lossless_file": 8 * size / dims for kind, size in lossless_sizes(picture).items()}
     error = np.square(picture.astype(np.float64) - decoded).mean()
-    scores["psnr_db"] = float(10 * np.log10(255**2 / max(error, 1e-3)))
-    return scores, codes, decoded
+    found["psnr_db"] = float(10 * np.log10(255**2 / max(error, 1e-3)))
+    return found, codes, decoded
 
 
 @torch.no_grad()
@@ -136,11 +136,11 @@ def likelihood(codec: ImageCodec, picture: Picture, codes: Codes) -> Scores:
     inside = from_tiles(cast(Picture, plane), *picture.shape[:2])[..., 0]  # without the padding
     bits = float(inside.astype(np.float64).sum()) * _BITS_PER_NAT / dims
     uniform = codes.size * math.log2(codec.config.quantizer.codebook_size) / dims
-    scores = {"reconstruction": bits, "uniform_prior": uniform, "bound_uniform_prior": bits + uniform}
+    found = {"reconstruction": bits, "uniform_prior": uniform, "bound_uniform_prior": bits + uniform}
     if model.prior is not None and not codec.config.classes:
         learnt = prior_bits / dims
-        scores |= {"learnt_prior": learnt, "bound_learnt_prior": bits + learnt}
-    return scores
+        found |= {"learnt_prior": learnt, "bound_learnt_prior": bits + learnt}
+    return found
 
 
 def lossless_sizes(picture: Picture) -> dict[str, int]:

@@ -225,8 +225,8 @@ def phone_watch(codec: Codec) -> PhoneWatch:
         ConfigError: PocketSphinx is not installed.
     """
     quantizer = codec.config.quantizer
-    vector_s = quantizer.stages * codec.model.hop_length / codec.config.sample_rate_hz
-    return PhoneWatch(quantizer.codebook_size, quantizer.stages, vector_s)
+    vector_s = quantizer.num_quantizers * codec.model.samples_per_token / codec.config.sample_rate_hz
+    return PhoneWatch(quantizer.codebook_size, quantizer.num_quantizers, vector_s)
 
 
 def map_phones(

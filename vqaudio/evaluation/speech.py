@@ -46,7 +46,7 @@ _BITS_PER_NAT = 1 / math.log(2)
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationOptions:
     """What to measure.
 
     Attributes:
@@ -126,7 +126,7 @@ def strict(value: Any) -> Any:
 def evaluate(
     codec: Codec,
     corpus: Path,
-    plan: Plan = Plan(),
+    plan: EvaluationOptions = EvaluationOptions(),
     progress: Callable[[Iterable[Recording]], Iterable[Recording]] = iter,
     watch: Callable[[Utterance], None] = lambda utterance: None,
 ) -> Evaluation:
@@ -167,7 +167,7 @@ def evaluate(
             failed.append(f"{recording.path}: {str(error).removeprefix(f'{recording.path}: ')}")
             continue
         utterance = _go_through(codec, name, recording, original, voice, foreign, plan, ruler)
-        foreign = utterance.stream.codes[0]
+        foreign = utterance.stream.tokens[0]
         counts += np.bincount(foreign, minlength=len(counts))
         duration_s = len(original.wave) / original.sample_rate_hz
         utterances[name] = Measured(
@@ -237,15 +237,15 @@ def _go_through(
     original: Original,
     voice: Voice | None,
     foreign: Codes,
-    plan: Plan,
+    plan: EvaluationOptions,
     ruler: Ruler,
 ) -> Utterance:
     stream = codec.encode(original.wave, original.sample_rate_hz)
-    decoded = codec.decode(stream, plan.seed, plan.temperature, speaker=voice)[0]
-    packed = Stream(dataclasses.replace(stream.header, coder=Coder.PACKED), stream.codes)
+    decoded = codec.decode(stream, seed=plan.seed, temperature=plan.temperature, speaker=voice)[0]
+    packed = Stream(dataclasses.replace(stream.header, coder=Coder.PACKED), stream.tokens)
     rates = {"bits_per_second": stream, "packed_bits_per_second": packed}
     found = {rate: _bits_per_second(codec, of) for rate, of in rates.items()}
-    found |= likelihood(codec, original.wave, stream.codes[0], foreign, voice)
+    found |= likelihood(codec, original.wave, stream.tokens[0], foreign, voice)
     found |= ruler.measure(original, decoded)
     return Utterance(name, recording, original, decoded, stream, found)
 
@@ -270,7 +270,7 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Vo
     """
     model, (level,) = codec.model, loudness.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
     device = model.device
-    padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.hop_length - len(wave)))
+    padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.samples_per_token - len(wave)))
     emphasised = model.emphasise(torch.from_numpy(padded)[None].to(device))
     told = None if voice is None else torch.from_numpy(voice)[None].to(device)
 
@@ -292,9 +292,9 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Vo
     found |= {
         "bits_per_sample": bits,
         "bits_per_sample_shuffled": decoder_bits(np.resize(foreign, codes.size)),
-        "bound_uniform_prior": bits + uniform / model.hop_length,
+        "bound_uniform_prior": bits + uniform / model.samples_per_token,
     }
     if per_token is not None:
-        found["bound_learnt_prior"] = bits + per_token / model.hop_length
+        found["bound_learnt_prior"] = bits + per_token / model.samples_per_token
     best = found.get("bound_learnt_prior", found["bound_uniform_prior"])
     return found | {"bound_bits_per_second": best * codec.config.sample_rate_hz}

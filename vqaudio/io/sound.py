@@ -137,8 +137,7 @@ class SoundReader:
         if self._owns_file:
             self._file.close()
 
-    def rewind(self) -> None:
-        """Start again: the next block is the file's first."""
+    def _rewind(self) -> None:
         self._sound.close()
         self._part = 0
         self._sound = self._open()  # afresh, for seeking is not exact in every format
@@ -171,22 +170,24 @@ class SoundReader:
         """
         if self._frames is None:
             position = self._position
-            self.rewind()
+            self._rewind()
             while len(self._read(_COUNTING_FRAMES)):
                 pass
-            self.rewind()
+            self._rewind()
             while self._position < position:
                 self._read(min(position - self._position, _COUNTING_FRAMES))
         assert self._frames is not None
         return self._frames
 
     def blocks(self, frames: int) -> Iterator[Block]:
-        """The file from where it stands, in blocks ``[channels, frames]`` of which the last may be shorter.
+        """The file from its beginning, in blocks ``[channels, frames]`` of which the last may be shorter.
 
         Integers are scaled to -1..1; floats may go beyond. NaN, infinity and damaged data raise :class:`SoundError`
         with their place in seconds.
         """
         assert frames > 0
+        if self._position:
+            self._rewind()
         while len(samples := self._read(frames)):
             finite = np.isfinite(samples).all(axis=1)
             if not finite.all():
@@ -218,7 +219,7 @@ class SoundReader:
         """What lies between the last block and damage, in small blocks; at last none, and :attr:`problem` tells."""
         if self._most > _SALVAGED_FRAMES:
             position, self._most = self._position, _SALVAGED_FRAMES
-            self.rewind()
+            self._rewind()
             while self._position < position and len(self._read(position - self._position)):
                 pass
             return self._read(self._most)

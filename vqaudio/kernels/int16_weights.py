@@ -48,7 +48,7 @@ class Network(NamedTuple):
     """A WaveNet as the Numba kernels read it; see :class:`vqaudio.kernels.wavenet_reference.Weights`."""
 
     embedding: Floats
-    marks: Floats
+    phases: Floats
     past: Products
     now: Products
     out: Products
@@ -66,7 +66,7 @@ def narrowed(weights: Weights, block: int) -> Network:
     none = np.zeros(w.past.shape[::2], np.float32)  # the taps' bias comes with the conditions
     return Network(
         embedding=np.ascontiguousarray(w.embedding),
-        marks=np.ascontiguousarray(w.marks),
+        phases=np.ascontiguousarray(w.phases),
         past=narrow(w.past, none, block),
         now=narrow(w.now, none, block),
         out=narrow(w.out, w.out_bias, block),

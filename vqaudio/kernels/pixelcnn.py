@@ -125,7 +125,7 @@ def _generate(uniforms, rule, w, flat, reach, state, scratch, bits, codes):  # t
 
 
 @compiled
-def _score(codes, w, flat, reach, state, scratch, logits):  # type: ignore[no-untyped-def]
+def _forced_logits(codes, w, flat, reach, state, scratch, logits):  # type: ignore[no-untyped-def]
     symbol = 0
     for index in range(codes.shape[0]):
         _step(index, symbol, w, flat, reach, state, scratch)
@@ -156,8 +156,8 @@ class PixelKernel:
         _generate(uniforms, (np.float32(1 / rule.temperature), rule.top_p), *self._network(), self._bits, codes)
         return codes
 
-    def score(self, codes: Integers) -> Floats:
-        """As the reference's ``score``."""
+    def forced_logits(self, codes: Integers) -> Floats:
+        """As the reference's ``forced_logits``."""
         logits = np.empty((len(codes), len(self._bits)), np.float32)
-        _score(codes, *self._network(), logits)
+        _forced_logits(codes, *self._network(), logits)
         return logits

@@ -118,6 +118,6 @@ class PixelKernel:
             codes[index] = draw(self._logits(index, int(codes[index - 1]) if index else None), rule, uniform)
         return codes
 
-    def score(self, codes: Integers) -> Floats:
+    def forced_logits(self, codes: Integers) -> Floats:
         """Logits ``[T, K]`` of each of the grid's first codes when it is made to go through ``codes[T]``."""
         return np.stack([self._logits(index, int(codes[index - 1]) if index else None) for index in range(len(codes))])

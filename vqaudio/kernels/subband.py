@@ -75,7 +75,7 @@ def _generate(t, conditions, hop, told, rule, network, past, weights, bands):  #
 
 
 @compiled
-def _score(t, conditions, hop, inputs, lags, given, network, past, outputs):  # type: ignore[no-untyped-def]
+def _forced_logits(t, conditions, hop, inputs, lags, given, network, past, outputs):  # type: ignore[no-untyped-def]
     for i in range(inputs.shape[0]):
         _step(t + i, inputs[i], lags[i], conditions[i // hop], network, past)
         outputs[i] = network[3][3][: outputs.shape[1]]
@@ -112,10 +112,12 @@ class Kernel:
         self._steps += len(inputs)
         return bands
 
-    def score(self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats) -> Floats:
-        """As the reference's ``score``."""
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats
+    ) -> Floats:
+        """As the reference's ``forced_logits``."""
         outputs = np.empty((len(inputs), self._net.sizes[3]), np.float32)
         given = (whole_blocks(conditions, self._net), hop_length, inputs, lags, bands)
-        _score(self._steps, *given, self._network, self._past, outputs)
+        _forced_logits(self._steps, *given, self._network, self._past, outputs)
         self._steps += len(inputs)
         return outputs

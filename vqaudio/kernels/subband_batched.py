@@ -66,7 +66,7 @@ def _generate(t, conditions, hop, told, rule, network, past, draw, bands):  # ty
 
 
 @compiled
-def _score(t, conditions, hop, inputs, lags, given, network, past, outputs):  # type: ignore[no-untyped-def]
+def _forced_logits(t, conditions, hop, inputs, lags, given, network, past, outputs):  # type: ignore[no-untyped-def]
     for i in range(inputs.shape[0]):
         _step(t + i, inputs[i], lags[i], conditions[i // hop], network, past)
         outputs[i] = network[3][3][: outputs.shape[1]]
@@ -102,10 +102,12 @@ class _Group:
         self._steps += len(inputs)
         return bands
 
-    def score(self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats) -> Floats:
-        """As :meth:`Kernel.score`."""
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats
+    ) -> Floats:
+        """As :meth:`Kernel.forced_logits`."""
         outputs = np.empty((len(inputs), self._network[0].sizes[3], LANES), np.float32)
-        _score(self._steps, conditions, hop_length, inputs, lags, bands, self._network, self._past, outputs)
+        _forced_logits(self._steps, conditions, hop_length, inputs, lags, bands, self._network, self._past, outputs)
         self._steps += len(inputs)
         return outputs
 
@@ -137,12 +139,14 @@ class Kernel:
         ]
         return np.concatenate(drawn, axis=-1)[..., : inputs.shape[-1]]
 
-    def score(self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats) -> Floats:
-        """As the reference's ``score``, with a last axis of streams for each array: ``outputs[T, K, streams]``."""
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats
+    ) -> Floats:
+        """As the reference's ``forced_logits``, each array with a last axis of streams: ``outputs[T, K, streams]``."""
         split = partial(split_streams, groups=len(self._groups))
         arrays = (split(whole_blocks(conditions, self._net)), split(inputs), split(lags), split(bands))
         outputs = [
-            group.score(own, hop_length, own_inputs, own_lags, own_bands)
+            group.forced_logits(own, hop_length, own_inputs, own_lags, own_bands)
             for group, own, own_inputs, own_lags, own_bands in zip(self._groups, *arrays, strict=True)
         ]
         return np.concatenate(outputs, axis=-1)[..., : inputs.shape[-1]]

@@ -5,7 +5,7 @@ take the head's outputs for mixtures of Gaussians; draw band after band. Before 
 
 The weights are a WaveNet's (:class:`vqaudio.kernels.wavenet_reference.Weights`): ``embedding[2 BANDS, R]`` multiplies
 the four samples, and the four of the excitation some pitch periods ago, as it would a symbol's one-hot vector;
-``marks`` are left out. What a step hears of the pulses comes as ``inputs[T, R]``, the first layer's bias with it.
+``phases`` are left out. What a step hears of the pulses comes as ``inputs[T, R]``, the first layer's bias with it.
 """
 
 import math
@@ -114,7 +114,9 @@ class Kernel:
             self._bands.append(bands[t])
         return bands
 
-    def score(self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats) -> Floats:
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, inputs: Floats, lags: Doubles, bands: Floats
+    ) -> Floats:
         """The head's outputs ``[T, K]`` of each step when the stream is made to go through ``bands[T, BANDS]``."""
         outputs = []
         for t, step_input in enumerate(inputs):

@@ -45,11 +45,11 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _step(symbol, mark, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
+def _step(symbol, phase, t, condition, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of the network: puts each layer's input into its ring and fills ``scratch``'s logits."""
     x = scratch[0]
     for j in range(net.sizes[0]):
-        x[j] = net.embedding[symbol, j] + net.marks[mark, j]
+        x[j] = net.embedding[symbol, j] + net.phases[phase, j]
     run_layers(t, condition, net, ring, ring_steps, scratch)
 
 
@@ -81,19 +81,19 @@ def _head(products, x, shifted, lanes, y):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _generate(symbol, t, conditions, hop, marks, uniforms, rule, net, ring, ring_steps, scratch, bits, symbols):  # type: ignore[no-untyped-def]
+def _generate(symbol, t, conditions, hop, phases, uniforms, rule, net, ring, ring_steps, scratch, bits, symbols):  # type: ignore[no-untyped-def]
     inverse_temperature, top_p = rule
     logits = scratch[3][: bits.shape[0]]
     for i in range(uniforms.shape[0]):
-        _step(symbol, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbol, phases[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         symbol = draw(logits, inverse_temperature, top_p, uniforms[i], bits)
         symbols[i] = symbol
 
 
 @compiled
-def _score(symbol, t, conditions, hop, marks, symbols, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
+def _forced_logits(symbol, t, conditions, hop, phases, symbols, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
     for i in range(symbols.shape[0]):
-        _step(symbol, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbol, phases[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         logits[i] = scratch[3][: logits.shape[1]]
         symbol = symbols[i]
 
@@ -135,7 +135,7 @@ class Kernel:
         hop_length: int,
         uniforms: Doubles,
         rule: Draw,
-        marks: Integers | None = None,
+        phases: Integers | None = None,
     ) -> Integers:
         """As the reference's ``generate``."""
         symbols = np.empty(len(uniforms), np.int64)
@@ -143,7 +143,7 @@ class Kernel:
         args = (
             conditions,
             hop_length,
-            every(marks, uniforms.shape),
+            every(phases, uniforms.shape),
             uniforms,
             (np.float32(1 / rule.temperature), rule.top_p),
         )
@@ -151,16 +151,18 @@ class Kernel:
         self._advance(symbols)
         return symbols
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
-        """As the reference's ``score``."""
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, symbols: Integers, phases: Integers | None = None
+    ) -> Floats:
+        """As the reference's ``forced_logits``."""
         logits = np.empty((len(symbols), len(self._bits)), np.float32)
         conditions = whole_blocks(conditions, self._net)
-        _score(
+        _forced_logits(
             self._symbol,
             self._steps,
             conditions,
             hop_length,
-            every(marks, symbols.shape),
+            every(phases, symbols.shape),
             symbols,
             *self._network(),
             logits,

@@ -38,12 +38,12 @@ def _gate(gates, shifted, lanes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _step(symbols, marks, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
+def _step(symbols, phases, t, conditions, net, ring, ring_steps, scratch):  # type: ignore[no-untyped-def]
     """One step of every stream: fills ``scratch``'s logits ``[K, LANES]``. ``conditions[L, 2R, LANES]``."""
     x = scratch[0]
     for b in range(LANES):
         for j in range(net.sizes[0]):
-            x[j, b] = net.embedding[symbols[b], j] + net.marks[marks[b], j]
+            x[j, b] = net.embedding[symbols[b], j] + net.phases[phases[b], j]
     run_layers(t, conditions, net, ring, ring_steps, scratch)
 
 
@@ -111,18 +111,18 @@ def _draw(logits, rule, uniforms, symbols, bits, sums):  # type: ignore[no-untyp
 
 
 @compiled
-def _generate(symbols, t, conditions, hop, marks, uniforms, rule, net, ring, ring_steps, scratch, bits, sums, drawn):  # type: ignore[no-untyped-def]
+def _generate(symbols, t, conditions, hop, phases, uniforms, rule, net, ring, ring_steps, scratch, bits, sums, drawn):  # type: ignore[no-untyped-def]
     logits = scratch[3][: bits.shape[0] // LANES]
     for i in range(uniforms.shape[0]):
-        _step(symbols, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbols, phases[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         _draw(logits, rule, uniforms[i], symbols, bits, sums)
         drawn[i] = symbols
 
 
 @compiled
-def _score(symbols, t, conditions, hop, marks, given, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
+def _forced_logits(symbols, t, conditions, hop, phases, given, net, ring, ring_steps, scratch, logits):  # type: ignore[no-untyped-def]
     for i in range(given.shape[0]):
-        _step(symbols, marks[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
+        _step(symbols, phases[i], t + i, conditions[i // hop], net, ring, ring_steps, scratch)
         logits[i] = scratch[3][: logits.shape[1]]
         symbols[:] = given[i]
 
@@ -156,20 +156,22 @@ class _Group:
         self._draw = (np.empty(levels * LANES, np.int32), np.empty((2, LANES)))
         self._symbols, self._steps = np.full(LANES, first_symbol, np.int64), 0
 
-    def generate(self, conditions: Floats, hop_length: int, marks: Integers, uniforms: Doubles, rule: Draw) -> Integers:
+    def generate(
+        self, conditions: Floats, hop_length: int, phases: Integers, uniforms: Doubles, rule: Draw
+    ) -> Integers:
         """As :meth:`Kernel.generate`."""
         drawn = np.empty(uniforms.shape, np.int64)
         numbers = (np.float32(1 / rule.temperature), rule.top_p)
-        args = (self._symbols, self._steps, conditions, hop_length, marks, uniforms, numbers, *self._network)
+        args = (self._symbols, self._steps, conditions, hop_length, phases, uniforms, numbers, *self._network)
         _generate(*args, self._scratch, *self._draw, drawn)
         self._steps += len(drawn)
         return drawn
 
-    def score(self, conditions: Floats, hop_length: int, marks: Integers, symbols: Integers) -> Floats:
-        """As :meth:`Kernel.score`."""
+    def forced_logits(self, conditions: Floats, hop_length: int, phases: Integers, symbols: Integers) -> Floats:
+        """As :meth:`Kernel.forced_logits`."""
         logits = np.empty((len(symbols), self._levels, LANES), np.float32)
-        args = (self._symbols, self._steps, conditions, hop_length, marks, symbols, *self._network)
-        _score(*args, self._scratch, logits)
+        args = (self._symbols, self._steps, conditions, hop_length, phases, symbols, *self._network)
+        _forced_logits(*args, self._scratch, logits)
         self._steps += len(symbols)
         return logits
 
@@ -193,21 +195,23 @@ class Kernel:
         hop_length: int,
         uniforms: Doubles,
         rule: Draw,
-        marks: Integers | None = None,
+        phases: Integers | None = None,
     ) -> Integers:
-        """Draws ``symbols[T, streams]``, ``uniforms`` and ``marks`` alike; ``conditions[frames, L, 2R, streams]``."""
+        """Draws ``symbols[T, streams]``, ``uniforms`` and ``phases`` alike; ``conditions[frames, L, 2R, streams]``."""
         split = partial(split_streams, groups=len(self._groups))
-        owns, signs = split(whole_blocks(conditions, self._net)), split(every(marks, uniforms.shape))
+        owns, signs = split(whole_blocks(conditions, self._net)), split(every(phases, uniforms.shape))
         groups = zip(self._groups, owns, signs, split(uniforms), strict=True)
         drawn = [group.generate(own, hop_length, sign, numbers, rule) for group, own, sign, numbers in groups]
         return np.concatenate(drawn, axis=-1)[..., : uniforms.shape[-1]]
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, symbols: Integers, phases: Integers | None = None
+    ) -> Floats:
         """Logits ``[T, K, streams]`` of each step when the streams are made to go through ``symbols[T, streams]``."""
         split = partial(split_streams, groups=len(self._groups))
-        owns, signs = split(whole_blocks(conditions, self._net)), split(every(marks, symbols.shape))
+        owns, signs = split(whole_blocks(conditions, self._net)), split(every(phases, symbols.shape))
         groups = zip(self._groups, owns, signs, split(symbols), strict=True)
-        logits = [group.score(own, hop_length, sign, given) for group, own, sign, given in groups]
+        logits = [group.forced_logits(own, hop_length, sign, given) for group, own, sign, given in groups]
         return np.concatenate(logits, axis=-1)[..., : symbols.shape[-1]]
 
 

@@ -52,7 +52,7 @@ from vqaudio.kernels.wavenet_reference import Floats, Integers, Weights
 class Layers(NamedTuple):
     """The stack: L layers of R residual and S skip channels, K symbols. Biases hold the rounding half.
 
-    embedding ``[K + 1, M, R]`` for each of M marks, at the residual stream's position; narrow ``[L]``, the shift from
+    embedding ``[K + 1, M, R]`` for each of M phases, at the residual stream's position; narrow ``[L]``, the shift from
     there to its input; taps ``[L, 2R, 2R]`` (rows: the past, then now; columns: signals, then gates) and taps_bias
     ``[L, 2R]``; gate_shift ``[L]``, from their sums to the table's argument, for the gates one more; out
     ``[L, R, R + S]`` and out_bias ``[L, R + S]``; residual_shift and skip_shift, from their sums to the streams;
@@ -108,7 +108,7 @@ def _quantise_layers(weights: Weights, taps_bias: Floats) -> tuple[Layers, int, 
     mixed = fit(weights.out, weights.out_bias, ONE_BITS, ONE, NARROW_LIMIT)
     streams, skips = mixed.reach[:, :residual].max(1), mixed.reach[:, residual:]
 
-    marked = weights.embedding[:, None].astype(np.float64) + weights.marks
+    marked = weights.embedding[:, None].astype(np.float64) + weights.phases
     farthest = Fraction(float(np.abs(marked).max())) + real(streams.sum(), mixed.position)
     stream = position(farthest, count, min(MOST_STREAM_BITS, mixed.position))
     residual_shift = mixed.position - stream
@@ -277,7 +277,7 @@ class FixedKernel:
     """One stream of the compiled arithmetic, equal to :class:`Reference`; calls release the interpreter lock.
 
     It is a :class:`vqaudio.bitstream.entropy.FrequencyModel`. Its first step comes after the symbol ``levels``; step
-    t has the mark t modulo their number.
+    t has the phase t modulo their number.
     """
 
     def __init__(self, weights: FixedWeights) -> None:

@@ -18,7 +18,7 @@ class Weights(NamedTuple):
     """A WaveNet's weights as float32 arrays, each product written ``row @ matrix``.
 
     Shapes, with L layers, R residual, S skip and H hidden channels, K levels:
-        embedding ``[K + 1, R]``; marks ``[M, R]``, added to it (one row of zeros where there are none); past, now
+        embedding ``[K + 1, R]``; phases ``[M, R]``, added to it (one row of zeros where there are none); past, now
         ``[L, R, 2R]``, whose outputs are R signals and R gates; out ``[L, R, R + S]`` and out_bias ``[L, R + S]``,
         residual first; hidden ``[S, H]``, hidden_bias ``[H]``; logits ``[H, K]``, logits_bias ``[K]``; dilations int64
         ``[L]``.
@@ -26,7 +26,7 @@ class Weights(NamedTuple):
     """
 
     embedding: Floats
-    marks: Floats
+    phases: Floats
     past: Floats
     now: Floats
     out: Floats
@@ -57,9 +57,9 @@ def draw(logits: npt.NDArray[np.floating], rule: Draw, uniform: float) -> int:
     return int(min(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"), len(logits) - 1))
 
 
-def every(marks: Integers | None, shape: tuple[int, ...]) -> Integers:
-    """``marks``, or where there are none as many of the first kind as ``shape`` has places."""
-    return np.zeros(shape, np.int64) if marks is None else marks
+def every(phases: Integers | None, shape: tuple[int, ...]) -> Integers:
+    """``phases``, or where there are none as many of the first kind as ``shape`` has places."""
+    return np.zeros(shape, np.int64) if phases is None else phases
 
 
 class Stack:
@@ -96,10 +96,10 @@ class Kernel:
         self.symbol = first_symbol
         self._stack = Stack(weights)
 
-    def step(self, condition: Floats, mark: int) -> Floats:
-        """Logits ``[K]`` of the next symbol, given the one before it, its ``mark`` and ``condition[L, 2R]``; remembers
+    def step(self, condition: Floats, phase: int) -> Floats:
+        """Logits ``[K]`` of the next symbol, given the one before it, its ``phase`` and ``condition[L, 2R]``; remembers
         the inputs."""
-        return self._stack(self.weights.embedding[self.symbol] + self.weights.marks[mark], condition)
+        return self._stack(self.weights.embedding[self.symbol] + self.weights.phases[phase], condition)
 
     def generate(
         self,
@@ -107,22 +107,24 @@ class Kernel:
         hop_length: int,
         uniforms: Doubles,
         rule: Draw,
-        marks: Integers | None = None,
+        phases: Integers | None = None,
     ) -> Integers:
-        """Draws ``symbols[frames * hop_length]``, a mark and a uniform number each; frame i conditions ``hop_length``
+        """Draws ``symbols[frames * hop_length]``, a phase and a uniform number each; frame i conditions ``hop_length``
         steps."""
         symbols = np.empty(len(conditions) * hop_length, np.int64)
-        marks = every(marks, symbols.shape)
+        phases = every(phases, symbols.shape)
         for t, uniform in enumerate(uniforms):
-            self.symbol = draw(self.step(conditions[t // hop_length], int(marks[t])), rule, uniform)
+            self.symbol = draw(self.step(conditions[t // hop_length], int(phases[t])), rule, uniform)
             symbols[t] = self.symbol
         return symbols
 
-    def score(self, conditions: Floats, hop_length: int, symbols: Integers, marks: Integers | None = None) -> Floats:
+    def forced_logits(
+        self, conditions: Floats, hop_length: int, symbols: Integers, phases: Integers | None = None
+    ) -> Floats:
         """Logits ``[T, K]`` of each step when the stream is made to go through ``symbols[T]``."""
         logits = []
-        marks = every(marks, symbols.shape)
+        phases = every(phases, symbols.shape)
         for t, symbol in enumerate(symbols):
-            logits.append(self.step(conditions[t // hop_length], int(marks[t])))
+            logits.append(self.step(conditions[t // hop_length], int(phases[t])))
             self.symbol = int(symbol)
         return np.stack(logits)

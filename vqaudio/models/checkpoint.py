@@ -27,6 +27,7 @@ from vqaudio.models.config import (
 )
 from vqaudio.models.image_config import ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVAE, ImageVQVAE
+from vqaudio.models.renamed import new_tensor_name, old_tensor_name, with_old_keys
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
@@ -115,7 +116,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
-    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
+    half = torch.float16
+    return {new_tensor_name(name): t.float() if t.dtype == half else t for name, t in tensors.items()}
 
 
 def flat_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -163,7 +165,7 @@ def load_model(folder: Path) -> Model:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(f"{folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} ({reason}); copy it anew") from None
-    return model.eval()
+    return model.eval().requires_grad_(False)
 
 
 def load_parts(model: Model, folder: Path, parts: tuple[str, ...] = ()) -> None:
@@ -201,14 +203,14 @@ def fingerprint(folder: Path) -> bytes:
     document = read_document(folder)
     if document["format_version"] == 1:
         return whole_sha256(folder)
-    contract = codes_contract(read_config(folder), document["model"])
+    contract = codes_contract(read_config(folder), with_old_keys(document["model"]))
     digest = hashlib.sha256(json.dumps(contract, sort_keys=True).encode())
     path = folder / WEIGHTS_FILE
     try:
         with safe_open(path, "numpy") as file:
-            for name in sorted(file.keys()):
+            for name, stored in sorted((old_tensor_name(stored), stored) for stored in list(file.keys())):
                 if name.startswith("prior.") or (name.startswith("quantizer.") and name.endswith("codebook")):
-                    tensor = file.get_tensor(name)
+                    tensor = file.get_tensor(stored)
                     digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode() + tensor.tobytes())
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
@@ -218,7 +220,8 @@ def fingerprint(folder: Path) -> bytes:
 def codes_contract(config: ModelConfig, table: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration says what its codes are: of which signal, how many, out of how many.
 
-    Values are those of the ``table`` as it stands in the file: a field that came later leaves a model's name alone.
+    Values are those of the ``table`` as it stands in the file, keys those of old: a field that came later, or has
+    another name now, leaves a model's name alone.
     """
     contract = {name: table.get(name) for name in ("kind", "sample_rate_hz", "tile", "latents", "prior", "classes")}
     quantizer = table.get("quantizer") or {}

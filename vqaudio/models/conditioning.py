@@ -7,7 +7,7 @@ from vqaudio.models.encoder import Reach, ResidualBlock, begin_at_zero, keep_sca
 from vqaudio.models.speech_config import ConditioningConfig
 
 
-class VoicedBlock(ResidualBlock):
+class SpeakerBlock(ResidualBlock):
     """A residual block whose input is scaled and shifted, channel by channel, by a speaker's vector."""
 
     def __init__(self, channels: int, dilation: int, ahead: int, voice_dim: int) -> None:
@@ -25,7 +25,7 @@ class VoicedBlock(ResidualBlock):
 class ConditioningStack(nn.Module):
     """Codebook vectors ``[B, D, vectors]`` to the decoder's features ``[B, F, frames]``, looking both ways in time.
 
-    ``frames`` is ``vectors * frames_per_token``. Where ``voiced``, every block hears who speaks. A ``linear``
+    ``frames`` is ``vectors * frames_per_vector``. Where ``voiced``, every block hears who speaks. A ``linear``
     one begins as a linear map.
     """
 
@@ -34,7 +34,7 @@ class ConditioningStack(nn.Module):
         self.config, self.linear = config, linear
         self.into = keep_scale(nn.Conv1d(code_dim, config.channels, 3, padding=1))
         self.blocks = self._stack(config.residual_dilations, config.look_ahead, voiced)
-        frames = config.frames_per_token
+        frames = config.frames_per_vector
         self.spread = nn.Conv1d(config.channels, config.channels * frames, 1) if frames > 1 else None
         self.frame_blocks = self._stack(config.frame_dilations, None, voiced)
         self.out = nn.Conv1d(config.channels, config.features, 1)
@@ -46,7 +46,7 @@ class ConditioningStack(nn.Module):
         width, voice_dim = self.config.channels, self.config.voice_dim
         each = zip(dilations, looks_ahead(dilations, look_ahead), strict=True)
         return nn.ModuleList(
-            VoicedBlock(width, dilation, ahead, voice_dim) if voiced else ResidualBlock(width, dilation, ahead)
+            SpeakerBlock(width, dilation, ahead, voice_dim) if voiced else ResidualBlock(width, dilation, ahead)
             for dilation, ahead in each
         )
 
@@ -54,7 +54,7 @@ class ConditioningStack(nn.Module):
     def reach(self) -> Reach:
         """Vectors that can change a vector's frames of features."""
         own = reach_of(self.config.residual_dilations, self.config.look_ahead)
-        frames = -(-sum(self.config.frame_dilations) // self.config.frames_per_token)
+        frames = -(-sum(self.config.frame_dilations) // self.config.frames_per_vector)
         return Reach(own.before + 1 + frames, own.after + 1 + frames)
 
     @property
@@ -79,7 +79,7 @@ class ConditioningStack(nn.Module):
     @staticmethod
     def _through(blocks: nn.ModuleList, x: Tensor, voice: Tensor | None) -> Tensor:
         for block in blocks:
-            if isinstance(block, VoicedBlock):
+            if isinstance(block, SpeakerBlock):
                 assert voice is not None, "a model with speakers must be told which"
                 x = block.speak(x, voice)
             else:

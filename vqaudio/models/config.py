@@ -12,14 +12,15 @@ from typing import Any
 
 from vqaudio.errors import ConfigError
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
+from vqaudio.models.renamed import with_new_keys
 from vqaudio.models.settings import QuantizerConfig as QuantizerConfig
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
 from vqaudio.models.speech_config import AudioVQVAEConfig as AudioVQVAEConfig
+from vqaudio.models.speech_config import AugmentConfig as AugmentConfig
 from vqaudio.models.speech_config import ConditioningConfig as ConditioningConfig
 from vqaudio.models.speech_config import EncoderConfig as EncoderConfig
 from vqaudio.models.speech_config import MelConfig as MelConfig
-from vqaudio.models.speech_config import PerturbConfig as PerturbConfig
 from vqaudio.models.speech_config import SpeechModelConfig as SpeechModelConfig
 from vqaudio.models.speech_config import VocoderConfig as VocoderConfig
 from vqaudio.models.speech_config import VocoderVQVAEConfig as VocoderVQVAEConfig
@@ -29,7 +30,7 @@ from vqaudio.models.strict import from_mapping, read_toml, to_mapping
 
 @dataclass(frozen=True)
 class PhaseConfig:
-    """One stretch of training: what learns, from which loss terms, how fast and for how long.
+    """One part of training: what learns, from which loss terms, how fast and for how long.
 
     ``train`` lists the parts (top-level modules) that learn; the others are frozen, batch statistics included.
     ``objective`` weighs the model's loss terms; a term of weight 0 (or left out) is not computed. The learning rate
@@ -125,7 +126,8 @@ def model_from_mapping(mapping: Any, where: str = "model") -> ModelConfig:
     kind = mapping["kind"]
     if kind not in MODEL_KINDS:
         raise ConfigError(f"{where}.kind = {kind!r} is not known: give one of {', '.join(MODEL_KINDS)}")
-    return from_mapping(MODEL_KINDS[kind], {key: value for key, value in mapping.items() if key != "kind"}, where)
+    table = with_new_keys({key: value for key, value in mapping.items() if key != "kind"})
+    return from_mapping(MODEL_KINDS[kind], table, where)
 
 
 def model_to_mapping(config: ModelConfig) -> dict[str, Any]:

@@ -86,7 +86,12 @@ class ImageVQVAEConfig:
             self.latents,
             f"a tile has {self.tile_tokens} codes then, give at most {MAX_TILE_TOKENS}",
         )
-        require(self.quantizer.stages == 1, "stages", self.quantizer.stages, "give 1; latents has the codes a cell")
+        require(
+            self.quantizer.num_quantizers == 1,
+            "num_quantizers",
+            self.quantizer.num_quantizers,
+            "give 1; latents has the codes a cell",
+        )
         require(len(set(self.classes)) == len(self.classes), "classes", self.classes, "name each class once")
         require(
             self.prior is not None or not self.classes,

@@ -20,7 +20,7 @@ class WaveNetPrior(nn.Module):
     """``p(k_t | k_<t, speaker)`` by a WaveNet: the decoder's class over K codes in place of 256 levels.
 
     The condition is the speakers' indices ``[B]`` where the configuration has features, else nothing. Where it has
-    marks, step t's is t modulo their number: which of its vector's tokens it draws.
+    phases, step t's is t modulo their number: which of its vector's tokens it draws.
     """
 
     def __init__(self, config: WaveNetConfig, speaker_count: int) -> None:
@@ -36,15 +36,15 @@ class WaveNetPrior(nn.Module):
         embedded: Tensor = self.speakers(condition)
         return embedded[:, :, None].expand(-1, -1, tokens)
 
-    def marks(self, codes: Tensor) -> Tensor | None:
-        """The marks ``[B, T]`` of the steps of ``codes[B, T]``, the first of which begins a vector, or None."""
-        kinds = self.wavenet.config.marks
+    def phases(self, codes: Tensor) -> Tensor | None:
+        """The phases ``[B, T]`` of the steps of ``codes[B, T]``, the first of which begins a vector, or None."""
+        kinds = self.wavenet.config.phases
         return (torch.arange(codes.shape[1], device=codes.device) % kinds).expand_as(codes) if kinds else None
 
     def logits(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:
         """As :class:`Prior` says; ``codes[B, T]`` to ``[B, K, T]``."""
         features = self.features(condition, codes.shape[1])
-        logits: Tensor = self.wavenet(self.wavenet.shift(codes), features, self.marks(codes))
+        logits: Tensor = self.wavenet(self.wavenet.shift(codes), features, self.phases(codes))
         return logits
 
     def nll(self, codes: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -24,11 +24,11 @@ class QuantizerConfig:
     ``codebook_size`` is K, ``code_dim`` is D. ``commitment`` is the paper's beta. ``update`` is "ema" (appendix A.1) or
     "gradient" (the second term of equation 3). A code whose running share of the tokens falls below
     ``restart_share / K`` is moved onto a fresh encoder output, at most once in ``restart_every`` training steps.
-    With ``stages`` above 1 each vector becomes that many tokens, each out of a codebook of its own, of what the ones
-    before it have left over (residual vector quantization). Each of them is then chosen by its squared distance, summed
-    over the dimensions, and by ``rate_weight`` times the bits that its share of the tokens stands for: the more weight,
-    the smaller the files under the prior (entropy-constrained vector quantization, Chou et al. 1989). While the
-    codebooks themselves learn, the weight is 0.
+    With ``num_quantizers`` above 1 each vector becomes that many tokens, each out of a codebook of its own, of what the
+    ones before it have left over (residual vector quantization). Each of them is then chosen by its squared distance,
+    summed over the dimensions, and by ``rate_weight`` times the bits that its share of the tokens stands for: the more
+    weight, the smaller the files under the prior (entropy-constrained vector quantization, Chou et al. 1989). While the
+    codebooks learn, the weight rises from 0 over their first 2,000 steps.
     """
 
     codebook_size: int = 512
@@ -38,7 +38,7 @@ class QuantizerConfig:
     ema_decay: float = 0.99
     restart_share: float = 0.1
     restart_every: int = 20
-    stages: int = 1
+    num_quantizers: int = 1
     rate_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -49,10 +49,10 @@ class QuantizerConfig:
         require(0 < self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number between 0 and 1")
         require(0 <= self.restart_share < 1, "restart_share", self.restart_share, "give 0 (never) up to 1")
         require(self.restart_every >= 1, "restart_every", self.restart_every, "give a number of steps, 1 or more")
-        require(self.stages in (1, 2, 4, 8), "stages", self.stages, "give 1, 2, 4 or 8 tokens a vector")
+        require(self.num_quantizers in (1, 2, 4, 8), "num_quantizers", self.num_quantizers, "give 1, 2, 4 or 8")
         require(
-            self.rate_weight == 0 or (self.stages > 1 and 0 < self.rate_weight < math.inf),
+            self.rate_weight == 0 or (self.num_quantizers > 1 and 0 < self.rate_weight < math.inf),
             "rate_weight",
             self.rate_weight,
-            "give 0 or more with stages above 1, else 0",
+            "give 0 or more with num_quantizers above 1, else 0",
         )

@@ -8,7 +8,7 @@ from vqaudio.models.settings import QuantizerConfig
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
 
-_FEWEST_MARKS = 9  # eight shares of a period, and none
+_FEWEST_PHASES = 9  # eight shares of a period, and none
 _FEWEST_BANDS = 16
 _SHORTEST_FRAME = 34  # samples that the excitation looks ahead
 _HIGHEST_RATE_HZ = 48000  # beyond, the longest period does not fit into the window in which periods are looked for
@@ -87,7 +87,7 @@ class ConditioningConfig:
     """The non-causal stack from codes to the features that condition the decoder.
 
     ``residual_dilations`` has one entry a residual block at the rate of the vectors. Each vector then becomes
-    ``frames_per_token`` frames of features, with one more block an entry of ``frame_dilations``. ``voice_dim`` is the
+    ``frames_per_vector`` frames of features, with one more block an entry of ``frame_dilations``. ``voice_dim`` is the
     length of the vector that stands for a speaker, where the model knows speakers. The blocks at the rate of vectors
     look ahead by ``look_ahead`` vectors in all, where it is given, beside the one of the first convolution.
     """
@@ -95,13 +95,13 @@ class ConditioningConfig:
     channels: int = 192
     residual_dilations: tuple[int, ...] = (1, 3, 9, 1, 3, 9)
     features: int = 128
-    frames_per_token: int = 1
+    frames_per_vector: int = 1
     frame_dilations: tuple[int, ...] = ()
     voice_dim: int = 64
     look_ahead: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = (self.channels, self.features, self.frames_per_token, self.voice_dim)
+        sizes = (self.channels, self.features, self.frames_per_vector, self.voice_dim)
         for value in (*sizes, *self.residual_dilations, *self.frame_dilations):
             _positive("conditioning", value)
         _check_look_ahead(self.look_ahead, self.residual_dilations)
@@ -112,8 +112,8 @@ class WaveNetConfig:
     """A causal stack of gated, dilated convolutions with residual and skip connections (van den Oord et al. 2016).
 
     ``levels`` symbols in and out; ``features`` channels of local conditioning (0: none), each held for ``hop_length``
-    steps. ``dilations`` has one entry a layer. ``marks`` is the number of kinds of a mark that each step may carry
-    besides (0: no marks).
+    steps. ``dilations`` has one entry a layer. ``phases`` is the number of phases of a cycle, one of
+    which each step is told besides (0: none): of the pitch period in a decoder, of a vector's tokens in a prior.
     """
 
     levels: int = 256
@@ -123,7 +123,7 @@ class WaveNetConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128)
     features: int = 128
     hop_length: int = 64
-    marks: int = 0
+    phases: int = 0
 
     def __post_init__(self) -> None:
         _require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 symbols")
@@ -131,7 +131,7 @@ class WaveNetConfig:
         for value in (self.residual, self.skip, self.hidden, self.hop_length, *self.dilations):
             _positive("wavenet", value)
         _require(self.features >= 0, "features", self.features, "give 0 (no conditioning) or more channels")
-        _require(self.marks >= 0, "marks", self.marks, "give 0 (no marks) or more kinds")
+        _require(self.phases >= 0, "phases", self.phases, "give 0 (none) or more")
 
     @property
     def receptive_field(self) -> int:
@@ -140,7 +140,7 @@ class WaveNetConfig:
 
 
 @dataclass(frozen=True)
-class PerturbConfig:
+class AugmentConfig:
     """How far the voice that the encoder hears in training is moved from the one that the decoder must speak with.
 
     Pitch and formants are moved apart, each by a random number of semitones up to the given one, up or down: what the
@@ -165,11 +165,11 @@ class SpeechModelConfig:
     is to learn at first.
 
     ``speakers`` names the speakers that the decoder is conditioned on (none: speaker-independent; ``["*"]`` in a
-    training run's file: those of the data). ``perturb``, where there is one, moves the voice that the encoder hears;
+    training run's file: those of the data). ``augment``, where there is one, moves the voice that the encoder hears;
     ``time_jitter`` is the share of tokens that are replaced by a neighbour in training (Chorowski et al. 2019, section
     II-C): both keep the voice out of the codes. ``pre_emphasis`` a in 0..1 gives the encoder x[t] - a x[t-1].
     ``prior``, where there is one, is the WaveNet over the tokens; with features it knows the speaker, too. Where a
-    vector is several tokens, its marks, as many, tell which of them each step's is.
+    vector is several tokens, its phases, as many, tell which of them each step draws.
     ``temperature`` is the decoder's default when nothing else is asked for.
     """
 
@@ -181,29 +181,30 @@ class SpeechModelConfig:
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     prior: WaveNetConfig | None = None
     speakers: tuple[str, ...] = ()
-    perturb: PerturbConfig | None = None
+    augment: AugmentConfig | None = None
     time_jitter: float = 0.0
     temperature: float = 1.0
 
     @property
-    def hop_length(self) -> int:
-        """Samples a token."""
-        return self.encoder.hop_length // self.quantizer.stages
+    def samples_per_token(self) -> int:
+        """Samples that a token stands for."""
+        return self.encoder.hop_length // self.quantizer.num_quantizers
 
     @property
     def frame_length(self) -> int:
         """Samples a frame of conditioning features."""
-        return self.encoder.hop_length // self.conditioning.frames_per_token
+        return self.encoder.hop_length // self.conditioning.frames_per_vector
 
     def __post_init__(self) -> None:
-        hop, frames, stages = self.encoder.hop_length, self.conditioning.frames_per_token, self.quantizer.stages
+        hop, frames = self.encoder.hop_length, self.conditioning.frames_per_vector
+        quantizers = self.quantizer.num_quantizers
         _require(1000 <= self.sample_rate_hz <= 768000, "sample_rate_hz", self.sample_rate_hz, "give 1000 to 768000")
         _require(0 <= self.pre_emphasis < 1, "pre_emphasis", self.pre_emphasis, "give 0 up to 1")
         _require(
-            hop % frames == 0 and frames % stages == 0,
-            "conditioning.frames_per_token",
+            hop % frames == 0 and frames % quantizers == 0,
+            "conditioning.frames_per_vector",
             frames,
-            f"it must divide the encoder's stride, {hop}, and be a multiple of quantizer.stages, {stages}",
+            f"it must divide the encoder's stride, {hop}, and be a multiple of quantizer.num_quantizers, {quantizers}",
         )
         _require(
             self.sample_rate_hz <= _HIGHEST_RATE_HZ or self.encoder.spectrum is None,
@@ -224,12 +225,12 @@ class SpeechModelConfig:
             self.prior.levels == size, "prior.levels", self.prior.levels, f"it must be the codebook's size, {size}"
         )
         _require(self.prior.hop_length == 1, "prior.hop_length", self.prior.hop_length, "it must be 1")
-        marks = self.quantizer.stages if self.quantizer.stages > 1 else 0
+        phases = self.quantizer.num_quantizers if self.quantizer.num_quantizers > 1 else 0
         _require(
-            self.prior.marks == marks,
-            "prior.marks",
-            self.prior.marks,
-            f"it must be {marks}, as quantizer.stages has it",
+            self.prior.phases == phases,
+            "prior.phases",
+            self.prior.phases,
+            f"it must be {phases}, as quantizer.num_quantizers has it",
         )
         _require(
             self.prior.features == 0 or bool(self.speakers),
@@ -245,9 +246,9 @@ class AudioVQVAEConfig(SpeechModelConfig):
 
     ``pre_emphasis`` whitens speech before mu-law and shapes the decoder's noise like speech after.
     With ``excitation`` the decoder draws not the wave but what drives the filter of the vocal tract: the filter follows
-    from the predicted spectrum that the last of ``mels`` describes, and the decoder's marks tell where in the period of
-    the predicted pitch each sample lies. Below ``pulses_hz`` (0: nowhere), where there is a voice, the excitation is
-    plain pulses when decoding; what the decoder draws there is left out.
+    from the predicted spectrum that the last of ``mels`` describes, and the decoder's phases tell where in
+    the period of the predicted pitch each sample lies. Below ``pulses_hz`` (0: nowhere), where there is a voice, the
+    excitation is plain pulses when decoding; what the decoder draws there is left out.
     ``decoder_window`` samples in the middle of each training crop go through the WaveNet; the rest is context.
     While training, each crop's past samples are disturbed by Gaussian noise of a standard deviation drawn from 0 to
     ``history_noise`` mu-law levels: the decoder then forgives its own small errors when it generates.
@@ -264,12 +265,12 @@ class AudioVQVAEConfig(SpeechModelConfig):
     def __post_init__(self) -> None:
         hop, features = self.encoder.hop_length, self.conditioning.features
         _require(self.decoder.levels == 256, "decoder.levels", self.decoder.levels, "the decoder has 256 mu-law levels")
-        frames = self.conditioning.frames_per_token
+        frames = self.conditioning.frames_per_vector
         _require(
             self.decoder.hop_length * frames == hop,
             "decoder.hop_length",
             self.decoder.hop_length,
-            f"times conditioning.frames_per_token, {frames}, it must be the encoder's stride, {hop}",
+            f"times conditioning.frames_per_vector, {frames}, it must be the encoder's stride, {hop}",
         )
         super().__post_init__()
         _require(
@@ -290,10 +291,10 @@ class AudioVQVAEConfig(SpeechModelConfig):
 
     def _check_excitation(self) -> None:
         _require(
-            (self.decoder.marks >= _FEWEST_MARKS) if self.excitation else self.decoder.marks == 0,
-            "decoder.marks",
-            self.decoder.marks,
-            f"give {_FEWEST_MARKS} or more (such as 129) with excitation = true, else 0",
+            (self.decoder.phases >= _FEWEST_PHASES) if self.excitation else self.decoder.phases == 0,
+            "decoder.phases",
+            self.decoder.phases,
+            f"give {_FEWEST_PHASES} or more (such as 129) with excitation = true, else 0",
         )
         _require(
             self.pulses_hz == 0 or (self.excitation and 0 < self.pulses_hz < self.sample_rate_hz / 2),
@@ -368,7 +369,7 @@ class VocoderVQVAEConfig(SpeechModelConfig):
         )
         _require(
             self.frame_length >= _SHORTEST_FRAME,
-            "conditioning.frames_per_token",
-            self.conditioning.frames_per_token,
+            "conditioning.frames_per_vector",
+            self.conditioning.frames_per_vector,
             f"give so few that a frame has at least {_SHORTEST_FRAME} samples",
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vqaudio.dsp import emphasis
-from vqaudio.dsp.augment import perturb_voice
+from vqaudio.dsp.augment import augment_voice
 from vqaudio.errors import ConfigError
 from vqaudio.models.conditioning import ConditioningStack
 from vqaudio.models.encoder import AudioEncoder, Reach
@@ -43,9 +43,9 @@ class SpeechModel(nn.Module):
         self.set_objective({term: 1.0 for term in self.TERMS if not self.missing_part(term)})
 
     @property
-    def hop_length(self) -> int:
-        """Samples a token."""
-        return self.config.hop_length
+    def samples_per_token(self) -> int:
+        """Samples that a token stands for."""
+        return self.config.samples_per_token
 
     @property
     def codebook_size(self) -> int:
@@ -55,24 +55,24 @@ class SpeechModel(nn.Module):
     @property
     def frames_per_token(self) -> int:
         """Frames of conditioning features a token."""
-        return self.config.conditioning.frames_per_token // self.stages
+        return self.config.conditioning.frames_per_vector // self.num_quantizers
 
     @property
-    def stages(self) -> int:
+    def num_quantizers(self) -> int:
         """Tokens a vector. A sound is a whole number of vectors, and so is each part of it that is coded by itself."""
-        return self.config.quantizer.stages
+        return self.config.quantizer.num_quantizers
 
     @property
     def encoder_reach(self) -> Reach:
         """Tokens before and after some whose samples can change them."""
         before, after = self.encoder.reach
-        return Reach(before * self.stages, after * self.stages)
+        return Reach(before * self.num_quantizers, after * self.num_quantizers)
 
     @property
     def conditioning_reach(self) -> Reach:
         """Tokens before and after a token that can change its frames of features."""
         before, after = self.conditioning.reach
-        return Reach(before * self.stages, after * self.stages)
+        return Reach(before * self.num_quantizers, after * self.num_quantizers)
 
     @property
     def device(self) -> torch.device:
@@ -85,9 +85,9 @@ class SpeechModel(nn.Module):
         """The signal that is coded: ``wave[B, T]`` after pre-emphasis."""
         return emphasis.pre_emphasis(wave, self.config.pre_emphasis) if self.config.pre_emphasis else wave
 
-    def encode(self, emphasised: Tensor) -> Tensor:
-        """``[B, T]`` (T a multiple of a vector's samples, values about -1..1) to codes ``[B, T / hop]``."""
-        return self.quantizer.encode(self.encoder(emphasised))
+    def encode(self, wave: Tensor) -> Tensor:
+        """A wave of normalised level, ``[B, T]`` (T a multiple of a frame's samples), to tokens ``[B, T / hop]``."""
+        return self.quantizer.encode(self.encoder(self.emphasise(wave)))
 
     def features(self, codes: Tensor, voice: Tensor | None = None) -> Tensor:
         """Codes ``[B, tokens]`` and, where the model knows speakers, a voice's vector ``[B, V]``, to
@@ -117,10 +117,10 @@ class SpeechModel(nn.Module):
 
     def _heard(self, wave: Tensor) -> Tensor:
         """What the encoder hears of ``wave[B, T]`` while it learns."""
-        perturb = self.config.perturb
-        if perturb is None or not (self.training and self.encoder.training):
+        augment = self.config.augment
+        if augment is None or not (self.training and self.encoder.training):
             return wave
-        return perturb_voice(wave, self.config.sample_rate_hz, perturb.pitch_semitones, perturb.formant_semitones)
+        return augment_voice(wave, self.config.sample_rate_hz, augment.pitch_semitones, augment.formant_semitones)
 
     def _jittered(self, z_q: Tensor) -> Tensor:
         """``z_q[B, D, tokens]``, some tokens replaced by the one before or after them while the model learns."""

@@ -132,19 +132,19 @@ class AudioVQVAE(SpeechModel):
         window = min(window or self.config.decoder_window, emphasised.shape[1])
         first = (emphasised.shape[1] - window) // hop // 2
         middle = slice(first * hop, first * hop + window)
-        symbols, marks, widths = self._drawn(features, emphasised)
+        symbols, phases, widths = self._drawn(features, emphasised)
         silence = torch.full_like(symbols[:, :1], mulaw.SILENCE_LEVEL)
         past = torch.cat([silence, symbols[:, :-1]], dim=1)[:, middle]
         if self.training and self.config.history_noise:
             past = self._disturb(past)
         own = features[:, :, first : first + window // hop]
-        logits = self.decoder(past, own, None if marks is None else marks[:, middle])
+        logits = self.decoder(past, own, None if phases is None else phases[:, middle])
         nats = self.decoder.nll(logits, symbols[:, middle])
         return nats.mean() if widths is None else (nats + widths[:, middle]).mean()
 
     @torch.no_grad()
     def _drawn(self, features: Tensor, emphasised: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The symbols ``[B, T]`` that the decoder is to draw; the marks to draw them by; and the log of how many steps
+        """The symbols ``[B, T]`` that the decoder is to draw; the phases to draw them by; and the log of how many steps
         of 16 bits each symbol is wide, by which the likelihood of the excitation becomes that of the wave."""
         if self.envelope is None:
             return mulaw.mu_law_encode(emphasised), None, None
@@ -157,7 +157,11 @@ class AudioVQVAE(SpeechModel):
         widths = mulaw.mu_law_width(driven).log() + (all_pole.RANGE * filters.gain * 2**15).log().repeat_interleave(
             hop, 1
         )
-        return mulaw.mu_law_encode(driven), pitch_phase.marks(phase, pitch.voiced, self.config.decoder.marks), widths
+        return (
+            mulaw.mu_law_encode(driven),
+            pitch_phase.phase_index(phase, pitch.voiced, self.config.decoder.phases),
+            widths,
+        )
 
     def vocal_tract_filter(self, features: Tensor) -> all_pole.Filter:
         """The filter that ``features[B, F, frames]`` tell of; only where the decoder draws the excitation."""

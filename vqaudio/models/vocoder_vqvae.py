@@ -129,7 +129,7 @@ class VocoderVQVAE(SpeechModel):
     def probe(self, batch: Batch) -> Probe:
         """The errors of bands and pitch with the true codes, and of bands with those of the batch's next crop."""
         wave, speaker = batch["wave"], batch["speaker"]
-        codes, voice = self.encode(self.emphasise(wave)), self.voice(speaker)
+        codes, voice = self.encode(wave), self.voice(speaker)
         target, f0 = self._targets(batch)
         features = self.features(codes, voice)
         others = self.features(codes.roll(1, 0) if len(codes) > 1 else codes.flip(1), voice)

@@ -46,9 +46,9 @@ class WaveNet(nn.Module):
         self.config = config
         layers = len(config.dilations)
         self.embedding = nn.Embedding(config.levels + 1, config.residual)
-        self.marks = nn.Embedding(config.marks, config.residual) if config.marks else None
-        if self.marks is not None:
-            nn.init.normal_(self.marks.weight, std=0.1)
+        self.phase_embedding = nn.Embedding(config.phases, config.residual) if config.phases else None
+        if self.phase_embedding is not None:
+            nn.init.normal_(self.phase_embedding.weight, std=0.1)
         gates = 2 * config.residual * layers
         self.condition = nn.Linear(config.features, gates, bias=False) if config.features else None
         self.layers = nn.ModuleList(GatedLayer(config, dilation) for dilation in config.dilations)
@@ -71,20 +71,20 @@ class WaveNet(nn.Module):
         """``symbols[B, T]`` one step later, the start symbol first: what :meth:`forward` needs to predict them."""
         return F.pad(symbols, (1, 0), value=self.config.levels)[:, :-1]
 
-    def forward(self, past: Tensor, features: Tensor | None = None, marks: Tensor | None = None) -> Tensor:
+    def forward(self, past: Tensor, features: Tensor | None = None, phases: Tensor | None = None) -> Tensor:
         """Logits ``[B, levels, T]`` of each step's symbol.
 
         Args:
             past: ``[B, T]`` int64, the symbol before each step, 0..levels (levels: the start).
             features: ``[B, F, frames]``; frame i conditions steps ``i * hop_length`` to ``(i + 1) * hop_length - 1``.
                 There must be frames for all T steps. None only where the configuration has no features.
-            marks: ``[B, T]`` int64, the mark of each step itself, where the configuration has marks.
+            phases: ``[B, T]`` int64, the phase of each step itself, where the configuration has any.
         """
         hop = self.config.hop_length
         x = self.embedding(past)
-        if self.marks is not None:
-            assert marks is not None, "a WaveNet with marks must be given them"
-            x = x + self.marks(marks)
+        if self.phase_embedding is not None:
+            assert phases is not None, "a WaveNet with phases must be told them"
+            x = x + self.phase_embedding(phases)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         conditions: list[Tensor | None] = [None] * len(self.layers)

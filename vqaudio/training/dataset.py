@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from vqaudio.models.config import ModelConfig, RunConfig
-from vqaudio.training.log import Journal
+from vqaudio.training.log import TrainingLog
 
 
 class Dataset(Protocol):
@@ -35,5 +35,5 @@ class Dataset(Protocol):
     def facts(self, samples: int, model: ModelConfig) -> dict[str, Any]:
         """What a model that has seen so many ``samples`` tells of the data."""
 
-    def show(self, log: Journal, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
+    def show(self, log: TrainingLog, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
         """Puts the first of a validation batch, before and after ``model``, where one can hear or see it."""

@@ -22,7 +22,7 @@ from vqaudio.io.image_corpora import Sample, find_pictures
 from vqaudio.models.config import ModelConfig, RunConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVQVAE, compare
-from vqaudio.training.log import Journal
+from vqaudio.training.log import TrainingLog
 from vqaudio.training.packing import ShardWriter, is_validation
 from vqaudio.training.resident import ResidentShards
 from vqaudio.training.shards import FORMAT_VERSION, INDEX_FILE, AudioShards, read_index
@@ -162,7 +162,7 @@ class ImageShards:
         """How many pictures so many samples are."""
         return {"pictures_seen": samples}
 
-    def show(self, log: Journal, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
+    def show(self, log: TrainingLog, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
         """Tiles of ``batch`` above what comes back of them, of a model with codes."""
         if isinstance(model, ImageVQVAE):
             log.show_picture(step, compare(model, batch["image"]))

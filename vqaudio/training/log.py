@@ -29,8 +29,8 @@ def warnings_of(values: dict[str, float], codebook_size: int) -> list[str]:
     return warnings
 
 
-class Journal:
-    """The journal of the run in ``folder``, from step ``step`` on; ``listener`` hears each line."""
+class TrainingLog:
+    """The log of the run in ``folder``, from step ``step`` on; ``listener`` hears each line."""
 
     def __init__(self, folder: Path, step: int, listener: Callable[[dict[str, Any]], None] | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)

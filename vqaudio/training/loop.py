@@ -28,7 +28,7 @@ from vqaudio.models.strict import to_mapping
 from vqaudio.models.trainable import Trainable
 from vqaudio.models.wavenet import WaveNet
 from vqaudio.training.dataset import Dataset
-from vqaudio.training.log import Journal, warnings_of
+from vqaudio.training.log import TrainingLog, warnings_of
 from vqaudio.training.state import Observer, RunState, deferred_signals, learning_rate
 
 KEPT_CHECKPOINTS = 2
@@ -105,7 +105,7 @@ class _Run:
         self.optimizer: torch.optim.Optimizer | None = None
         self.saved_at = time.monotonic()
         self.stopping = False
-        self.journal: Journal | None = None
+        self.log: TrainingLog | None = None
 
     @property
     def trainable(self) -> Trainable:
@@ -116,7 +116,7 @@ class _Run:
             self._check_phase(phase)
         optimizer_state = self._restore(newest) if newest else None
         if self.fabric.is_global_zero:
-            self.journal = Journal(self.folder, self.state.step, self.observer.on_log if self.observer else None)
+            self.log = TrainingLog(self.folder, self.state.step, self.observer.on_log if self.observer else None)
         try:
             with deferred_signals() as interrupted:
                 while self.state.phase < len(self.config.train.phases) and not self.stopping:
@@ -128,8 +128,8 @@ class _Run:
                 raise KeyboardInterrupt
             return self._finish()
         finally:
-            if self.journal:
-                self.journal.close()
+            if self.log:
+                self.log.close()
 
     # ---------------------------------------------------------------------------------------------- the phases
 
@@ -216,7 +216,10 @@ class _Run:
             if theirs.requires_grad:
                 mine.lerp_(theirs, 1 - decay)
         for copied, buffer in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            copied.copy_(buffer)
+            if buffer.is_floating_point():  # the codebook: the averaged encoder's, not the last step's
+                copied.lerp_(buffer, 1 - decay)
+            else:
+                copied.copy_(buffer)
 
     def _after_step(self, phase: PhaseConfig) -> None:
         train, state = self.config.train, self.state
@@ -240,13 +243,13 @@ class _Run:
         values["learning_rate"] = learning_rate(phase, state.phase_step - 1)
         values["samples_per_second"] = state.samples_seen / max(state.seconds, 1e-9)
         state.totals, state.interval = {}, 0
-        if self.journal:
-            self.journal.write(state.step, phase.name, "train", values)
+        if self.log:
+            self.log.write(state.step, phase.name, "train", values)
 
     @torch.no_grad()
     def _validate(self, phase: PhaseConfig) -> None:
         """Figures of the averaged model over the whole validation pass, codes used among them."""
-        if not self.journal:
+        if not self.log:
             return
         values: dict[str, float] = {}
         counts = torch.zeros(self.model.codebook_size)
@@ -261,14 +264,14 @@ class _Run:
                 counts += torch.bincount(probe.codes.flatten().cpu(), minlength=len(counts))
             if number == 0 and dict(phase.objective).get("nll"):
                 seconds = self.config.train.sound_seconds
-                self.shards.show(self.journal, self.state.step, self.averaged, batch, seconds)
+                self.shards.show(self.log, self.state.step, self.averaged, batch, seconds)
         if len(counts):
             share = counts / counts.sum()
             values["codes_used"] = float((counts > 0).sum())
             values["code_entropy_bits"] = float(-torch.xlogy(share, share).sum() / math.log(2))
-        self.journal.write(self.state.step, phase.name, "validation", values)
+        self.log.write(self.state.step, phase.name, "validation", values)
         for message in warnings_of(values, len(counts)):
-            self.journal.warn(self.state.step, phase.name, message)
+            self.log.warn(self.state.step, phase.name, message)
 
     # ----------------------------------------------------------------------------------------------- checkpoints
 

@@ -23,7 +23,7 @@ from vqaudio.dsp.mel_envelope import FLOOR
 from vqaudio.errors import ConfigError, DataError
 from vqaudio.models.config import ModelConfig, RunConfig, SpeechModelConfig
 from vqaudio.models.speech_model import SpeechModel
-from vqaudio.training.log import Journal
+from vqaudio.training.log import TrainingLog
 
 FORMAT_VERSION = 3
 INDEX_FILE = "index.json"
@@ -210,7 +210,7 @@ class AudioShards:
         knows_some = isinstance(model, SpeechModelConfig) and model.speakers
         return facts | ({"speakers": self.speaker_facts()} if knows_some else {})
 
-    def show(self, log: Journal, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
+    def show(self, log: TrainingLog, step: int, model: nn.Module, batch: Mapping[str, Tensor], seconds: float) -> None:
         """The first crop of ``batch``, at most ``seconds`` of it, before and after coding; none where that is 0."""
         assert isinstance(model, SpeechModel)
         if seconds:

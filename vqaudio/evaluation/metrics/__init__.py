@@ -8,7 +8,7 @@ short) is NaN. :class:`Ruler` takes any of :data:`METRICS` by name, and keeps wh
 from vqaudio.evaluation.metrics.alignment import Alignment, align, find_alignment
 from vqaudio.evaluation.metrics.cache import MetricCache, default_cache
 from vqaudio.evaluation.metrics.catalogue import METRICS, Original, check_names, missing
-from vqaudio.evaluation.metrics.likeness import estoi, mel_distance_db, pesq_nb, pesq_wb, stoi
+from vqaudio.evaluation.metrics.intrusive import estoi, mel_distance_db, pesq_nb, pesq_wb, stoi
 from vqaudio.evaluation.metrics.naturalness import distillmos, dnsmos
 from vqaudio.evaluation.metrics.pitch import PitchError, median_pitch_hz, pitch_error, pitch_hz
 from vqaudio.evaluation.metrics.ruler import Figures, Ruler, difference, summary

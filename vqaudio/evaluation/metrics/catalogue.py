@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vqaudio.errors import ConfigError
 from vqaudio.evaluation.metrics.cache import Finding
-from vqaudio.evaluation.metrics.likeness import estoi, mel_distance_db, pesq_nb, pesq_wb, stoi
+from vqaudio.evaluation.metrics.intrusive import estoi, mel_distance_db, pesq_nb, pesq_wb, stoi
 from vqaudio.evaluation.metrics.naturalness import distillmos, dnsmos
 from vqaudio.evaluation.metrics.packages import missing_package, remedy
 from vqaudio.evaluation.metrics.pitch import PitchTrack, pitch_error, pitch_hz

@@ -1,4 +1,4 @@
-"""The packages that score, which may be missing."""
+"""The packages that metrics need, which may be missing."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

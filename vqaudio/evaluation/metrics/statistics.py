@@ -13,7 +13,7 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean or rate over utterances and its 95 % interval; ``count`` utterances had the score."""
+    """A mean or rate over utterances and its 95 % interval; ``count`` utterances had the metric."""
 
     value: float
     low: float

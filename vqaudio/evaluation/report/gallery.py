@@ -66,8 +66,8 @@ class Gallery:
                 transcript=recording.transcript,
                 duration_s=len(wave) / rate_hz,
                 exhibits=tuple(_exhibit(label, sound, rate_hz) for label, sound in sounds.items()),
-                tokens=utterance.stream.codes.shape[1],
-                token_strip=token_strip(utterance.stream.codes[0]),
+                tokens=utterance.stream.tokens.shape[1],
+                token_strip=token_strip(utterance.stream.tokens[0]),
                 figures=utterance.figures,
             )
         )

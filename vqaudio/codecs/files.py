@@ -1,6 +1,5 @@
-"""Files of any length to streams and back, in memory that does not grow with it, and what a stream tells of itself."""
+"""Streams in files: reading one while its bytes are counted, what coding a file came to, and what a stream tells."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -8,28 +7,24 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from vqaudio.bitstream.container import StreamReader, StreamWriter
-from vqaudio.bitstream.header import Coder, Header, Modality
+from vqaudio.bitstream.container import StreamReader
+from vqaudio.bitstream.header import Header, Modality
 from vqaudio.bitstream.stream import Damage, damage_of
 from vqaudio.codecs.bundled import find_bundled, find_coder
-from vqaudio.codecs.encoding import Sound
-from vqaudio.codecs.speakers import Voice
-from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.tokens import read_ranges
 from vqaudio.errors import ContainerError
-from vqaudio.io.resample import resampled_length
 from vqaudio.io.sound import SoundWriter
 
 Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
 OpenWriter = Callable[[int, int], AbstractContextManager[SoundWriter]]  # of a sample rate and a number of channels
 
 
-def _ignore(share: float) -> None:
-    pass
+def ignore(share: float) -> None:
+    """A :data:`Progress` that nobody watches."""
 
 
 @dataclass(frozen=True)
-class Coded:
+class TranscodeResult:
     """What encoding or decoding a file came to. ``messages`` tell of all damage met while reading the stream."""
 
     header: Header
@@ -59,7 +54,7 @@ def _line(header: Header, damage: Damage) -> str:
     return f"channel {damage.channel + 1} is damaged and silent from {first_s:.2f} s to {end_s:.2f} s"
 
 
-class _CountingFile:
+class CountingFile:
     """Passes bytes to or from ``file`` and counts them."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -90,67 +85,16 @@ class OpenStream:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._counted = _CountingFile(file)
+        self._counted = CountingFile(file)
         self.reader = StreamReader(cast(BinaryIO, self._counted))
 
-    def finish(self, lost_blocks: Iterable[int]) -> Coded:
+    def finish(self, lost_blocks: Iterable[int]) -> TranscodeResult:
         """Reads what may be left, and says what there was."""
         for _ in self.reader:
             pass
         header = self.reader.header
         damage = damage_of(header, lost_blocks)
-        return Coded(header, self._counted.count, damage, tuple(self.reader.damage))
-
-
-def encode_file(
-    codec: Codec, sound: Sound, file: BinaryIO, coder: Coder | None = None, progress: Progress = _ignore
-) -> Coded:
-    """Encodes ``sound`` (a SoundReader, say) into the open ``file``, in memory that does not grow with its length.
-
-    Raises:
-        SoundError: the sound cannot be read or coded.
-        ConfigError: the model has no prior to code with.
-    """
-    header, blocks = codec.encode_blocks(sound, coder)
-    counted = _CountingFile(file)
-    block_coder, done = codec.block_coder(header.coder), 0
-    with StreamWriter(cast(BinaryIO, counted), header) as writer:
-        for block in blocks:
-            for codes in block:
-                writer.write(block_coder.encode(codes))
-            done += block.shape[1]
-            progress(done / header.tokens)
-    return Coded(header, counted.count)
-
-
-def decode_file(
-    codec: Codec,
-    stream: OpenStream,
-    open_writer: OpenWriter,
-    seed: int = 0,
-    temperature: float | None = None,
-    sample_rate_hz: int | None = None,
-    exact: bool = False,
-    speaker: str | Voice | None = None,
-    progress: Progress = _ignore,
-) -> Coded:
-    """Decodes ``stream`` into the sound file that ``open_writer`` opens, in memory that does not grow with its length.
-
-    Damage behind the header raises nothing: what is lost is silent, and told in the result. For the rest see
-    :meth:`Codec.decode`; what the writer raises is passed on.
-    """
-    header, lost_blocks = stream.reader.header, list[int]()
-    codec.check(header)
-    ranges = read_ranges(stream.reader, codec.block_coder(header.coder), lost_blocks)
-    blocks = codec.decode_blocks(header, ranges, seed, temperature, sample_rate_hz, exact, speaker)
-    rate_hz = header.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
-    total, done = resampled_length(header.shape[0], header.sample_rate_hz, rate_hz), 0
-    with open_writer(rate_hz, header.channels) as writer:
-        for block in blocks:
-            writer.write(block)
-            done += block.shape[1]
-            progress(done / total)
-    return dataclasses.replace(stream.finish(lost_blocks), clipped=writer.clipped)
+        return TranscodeResult(header, self._counted.count, damage, tuple(self.reader.damage))
 
 
 @dataclass(frozen=True)
@@ -160,7 +104,7 @@ class StreamFacts:
     Codes under a prior are read only where the model is a bundled one; else what is said of them is None.
     """
 
-    coded: Coded
+    coded: TranscodeResult
     codes_used: int | None
     entropy_bits: float | None  # of a code, by how often each occurs
     model: str | None  # the bundled model's name

@@ -1,0 +1,109 @@
+"""What is known of a model folder without loading its weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vqaudio.bitstream.entropy import bits_per_code
+from vqaudio.models import checkpoint
+from vqaudio.models.config import AudioVQVAEConfig, SpeechModelConfig, VocoderVQVAEConfig
+from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
+
+
+@dataclass(frozen=True)
+class SpeechModelFacts:
+    """The folder of a model of sounds at a glance.
+
+    ``bits_per_second`` is that of one channel, the container's few bytes left out.
+    """
+
+    name: str
+    kind: str
+    sample_rate_hz: int
+    tokens_per_second: float
+    bits_per_token: int
+    bits_per_second: float
+    codebook_size: int
+    parameters: int
+    size_bytes: int
+    sha256: str
+    weights_sha256: str
+    speakers: tuple[str, ...]
+    training: dict[str, Any]
+
+
+def _speech_facts(folder: Path, config: AudioVQVAEConfig | VocoderVQVAEConfig) -> SpeechModelFacts:
+    with torch.device("meta"):
+        model = checkpoint.build(config)
+    tokens_per_second = config.sample_rate_hz / config.samples_per_token
+    bits = bits_per_code(config.quantizer.codebook_size)
+    return SpeechModelFacts(
+        name=folder.absolute().name,
+        kind=config.kind,
+        sample_rate_hz=config.sample_rate_hz,
+        tokens_per_second=tokens_per_second,
+        bits_per_token=bits,
+        bits_per_second=tokens_per_second * bits,
+        codebook_size=config.quantizer.codebook_size,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
+        sha256=checkpoint.fingerprint(folder).hex(),
+        weights_sha256=checkpoint.whole_sha256(folder).hex(),
+        speakers=config.speakers,
+        training=checkpoint.read_document(folder).get("training", {}),
+    )
+
+
+@dataclass(frozen=True)
+class ImageModelFacts:
+    """A folder with a model of pictures at a glance; a comparison's model without codes has None for theirs."""
+
+    name: str
+    kind: str
+    tile: int
+    tokens_per_tile: int | None
+    bits_per_token: int | None
+    bits_per_pixel: float | None
+    codebook_size: int | None
+    prior: bool
+    parameters: int
+    size_bytes: int
+    sha256: str
+    weights_sha256: str
+    classes: tuple[str, ...]
+    training: dict[str, Any]
+
+
+def _image_facts(folder: Path, config: ImageVQVAEConfig | ImageVAEConfig) -> ImageModelFacts:
+    with torch.device("meta"):
+        model = checkpoint.build(config)
+    codes = config if isinstance(config, ImageVQVAEConfig) else None
+    bits = bits_per_code(codes.quantizer.codebook_size) if codes else 0
+    return ImageModelFacts(
+        name=folder.absolute().name,
+        kind=config.kind,
+        tile=config.tile,
+        tokens_per_tile=codes.tile_tokens if codes else None,
+        bits_per_token=bits or None,
+        bits_per_pixel=codes.tile_tokens * bits / codes.tile**2 if codes else None,
+        codebook_size=codes.quantizer.codebook_size if codes else None,
+        prior=codes is not None and codes.prior is not None,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
+        sha256=checkpoint.fingerprint(folder).hex(),
+        weights_sha256=checkpoint.whole_sha256(folder).hex(),
+        classes=codes.classes if codes else (),
+        training=checkpoint.read_document(folder).get("training", {}),
+    )
+
+
+def facts_of(folder: Path) -> SpeechModelFacts | ImageModelFacts:
+    """What is known of the model in ``folder``.
+
+    Raises:
+        ModelError: it is no model, or a damaged one.
+    """
+    config = checkpoint.read_config(folder)
+    return _speech_facts(folder, config) if isinstance(config, SpeechModelConfig) else _image_facts(folder, config)
