@@ -417,7 +417,7 @@ def test_terminated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_developers_see_where_a_bug_is(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    def die(*arguments: object) -> None:
+    def die(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError
 
     run("--version")

@@ -171,8 +171,10 @@ def test_convert_says_what_is_wrong(here: Path, voiced_model: Path, capsys: pyte
     tone(here / "short.wav", 0.2)
     (here / "broken.wav").write_bytes(b"RIFF")
     model = ["--model", str(voiced_model)]
+    assert cli.main(["convert", "a.wav", "--speaker", "bop", "--speaker", "ann", "-o", "out", *model]) == 1
+    assert "'bop' is none of the model's 3 speakers and no sound file; near: bob" in capsys.readouterr().err
+    assert not (here / "out").exists()  # told before any work
     for speaker, said in {
-        "bop": "'bop' is none of the model's 3 speakers and no sound file; near: bob",
         "short.wav": "short.wav: 0.2 s with too little speech",
         "broken.wav": "broken.wav",
     }.items():

@@ -112,7 +112,7 @@ def test_one_utterance_is_too_little() -> None:
 
 
 def test_the_watch_takes_the_first_stage_and_counts_what_it_leaves_out(kettle: np.ndarray) -> None:
-    watch = PhoneWatch(SIZE, num_quantizers=4, vector_s=0.02)
+    watch = PhoneWatch(SIZE, stages=4, vector_s=0.02)
     vectors = -(-len(kettle) // 320)
     codes = np.arange(4 * vectors, dtype=np.int32) % SIZE
     watch.add(Original(kettle, RATE, SENTENCE), codes)

@@ -42,12 +42,12 @@ def test_the_bound_is_that_of_the_definition(talking_codec: Codec) -> None:
     with torch.no_grad():
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None])[0].T.numpy()
     decoder = reference.Kernel(export(model.decoder), mulaw.SILENCE_LEVEL)
-    sound = log2_probability(decoder.score(Conditioner(model.decoder)(features), HOP, symbols), symbols)
+    sound = log2_probability(decoder.forced_logits(Conditioner(model.decoder)(features), HOP, symbols), symbols)
     assert model.prior is not None
     network = model.prior.wavenet
     conditions = Conditioner(network)(np.zeros((len(codes), 0), np.float32))
     tokens = log2_probability(
-        reference.Kernel(export(network), 100).score(conditions, 1, codes.astype(np.int64)), codes
+        reference.Kernel(export(network), 100).forced_logits(conditions, 1, codes.astype(np.int64)), codes
     )
     assert found["bits_per_sample"] == pytest.approx(-sound / len(wave), abs=1e-4)
     assert found["bits_per_token"] == pytest.approx(-tokens / len(codes), abs=1e-4)

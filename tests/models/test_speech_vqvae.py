@@ -142,7 +142,7 @@ def test_all_of_a_model_that_hears_a_spectrum_learns() -> None:
         ("encoder", {"strides": (3,)}, "strides"),
         ("encoder", {"strides": (2, 2)}, "strides"),
         ("encoder", {"spectrum_hop": 0}, "spectrum_hop"),
-        ("quantizer", {"num_quantizers": 3}, "stages"),
+        ("quantizer", {"num_quantizers": 3}, "num_quantizers"),
         ("quantizer", {"num_quantizers": 8}, "conditioning.frames_per_vector"),
     ],
 )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vqaudio.cli.conversion import Voices, convert_one, plan_conversions
+from vqaudio.cli.conversion import Voices, check_speakers, convert_one, plan_conversions
 from vqaudio.cli.jobs import (
     Codecs,
     DecodeRequest,
@@ -130,8 +130,8 @@ def convert(
     conversions = plan_conversions(inputs, speakers, output)
     jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
     report = report_for(jobs, quiet, as_json)
+    check_speakers(model, speakers)
     codec, voices = load_ready(model, device, report), Voices(report)
-    voices.check(codec, speakers)
     make_folders(jobs, output)
     request = DecodeRequest(seed, temperature, force=force)
     for one in conversions:

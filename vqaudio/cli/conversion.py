@@ -41,12 +41,6 @@ class Voices:
             self._learnt[key] = self._learn(codec, speaker)
         return self._learnt[key]
 
-    def check(self, codec: "Codec", speakers: list[str]) -> None:
-        """Raises ``ModelError`` now for a speaker that is neither a name of the model's nor a file."""
-        for speaker in speakers:
-            if not os.path.isfile(speaker):
-                codec.check_speaker(speaker)
-
     @staticmethod
     def _learn(codec: "Codec", path: str) -> "Voice":
         from vqaudio.codecs.encoding import mixed
@@ -57,6 +51,19 @@ class Voices:
                 return codec.voice_of(mixed(sound), sound.sample_rate_hz)
             except SoundError as error:
                 raise SoundError(f"{path}: {error}") from None
+
+
+def check_speakers(model: str, speakers: list[str]) -> None:
+    """Raises ``ModelError``, before the model is loaded, for a speaker that is neither a name of its nor a file."""
+    from vqaudio.codecs.bundled import model_folder
+    from vqaudio.codecs.speakers import check_name
+    from vqaudio.models.checkpoint import read_config
+    from vqaudio.models.config import SpeechModelConfig
+
+    config = read_config(model_folder(model))
+    for speaker in speakers:
+        if isinstance(config, SpeechModelConfig) and not os.path.isfile(speaker):
+            check_name(config, speaker)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, FrequencyModel, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.codecs.bundled import Stream
+from vqaudio.codecs.frequency import frequency_model_of
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -35,6 +36,7 @@ class BaseCodec(abc.ABC):
 
     modality: ClassVar[Modality]
     fingerprint: bytes
+    model: nn.Module
 
     @property
     @abc.abstractmethod
@@ -46,13 +48,9 @@ class BaseCodec(abc.ABC):
         """Tokens of a frame of sound; 1 of a picture, whose grid says all."""
         return 1
 
-    @abc.abstractmethod
     def frequency_model(self) -> Callable[[], FrequencyModel]:
-        """What makes models of how likely each code is next, each with state of its own.
-
-        Raises:
-            ConfigError: the model has no prior, or one that must be told what no stream names.
-        """
+        """See :func:`vqaudio.codecs.frequency.frequency_model_of`."""
+        return frequency_model_of(self.model)
 
     @abc.abstractmethod
     def check_numbers(self, header: Header) -> None:

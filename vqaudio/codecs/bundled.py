@@ -9,13 +9,10 @@ import torch
 from vqaudio.bitstream.entropy import BlockCoder, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.image_sampler import grid_frequency_model
-from vqaudio.codecs.sampler import frequency_model
+from vqaudio.codecs.frequency import frequency_model_of
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
-from vqaudio.models.image_vqvae import ImageVQVAE
-from vqaudio.models.speech_model import SpeechModel
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
@@ -82,12 +79,7 @@ def find_coder(header: Header) -> BlockCoder | None:
 @lru_cache(maxsize=4)
 def _prior_coder(folder: Path) -> PriorCoder:
     """That of the model in ``folder``: nothing in it ever changes, so that all may share it."""
-    model = checkpoint.load_model(folder)
-    if isinstance(model, SpeechModel) and model.prior is not None:
-        return PriorCoder(frequency_model(model.prior))
-    assert isinstance(model, ImageVQVAE)
-    assert model.prior is not None
-    return PriorCoder(grid_frequency_model(model.prior, *model.config.grid[:2]))
+    return PriorCoder(frequency_model_of(checkpoint.load_model(folder)))
 
 
 class Stream(StreamInMemory):

@@ -4,14 +4,14 @@ A picture is cut into tiles, padded right and below; each is coded by itself. A 
 a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that damage costs those alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.entropy import Codes, FrequencyModel
+from vqaudio.bitstream.entropy import Codes
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage
 from vqaudio.bitstream.stream import Stream as StreamInMemory
@@ -19,8 +19,7 @@ from vqaudio.codecs.base import BaseCodec, frozen_copy
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.deprecation import options_were_positional
 from vqaudio.codecs.files import Progress, ignore
-from vqaudio.codecs.image_sampler import grid_frequency_model
-from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
+from vqaudio.errors import ContainerError, ModelError, PictureError
 from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, tile_grid, to_tiles
 from vqaudio.models import checkpoint
 from vqaudio.models.image_config import ImageVQVAEConfig
@@ -36,6 +35,7 @@ class ImageCodec(BaseCodec):
     """A model that codes pictures. ``fingerprint`` (32 bytes) names it in the streams that it makes."""
 
     modality = Modality.IMAGE
+    model: ImageVQVAE
 
     def __init__(self, model: ImageVQVAE, fingerprint: bytes) -> None:
         self.model = frozen_copy(model)
@@ -50,14 +50,6 @@ class ImageCodec(BaseCodec):
     def codebook_size(self) -> int:
         """Codes of the codebook."""
         return self.config.quantizer.codebook_size
-
-    def frequency_model(self) -> Callable[[], FrequencyModel]:
-        """See :meth:`BaseCodec.frequency_model`."""
-        if self.model.prior is None:
-            raise ConfigError("the model has no prior to code with: use the packed coder")
-        if self.config.classes:
-            raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
-        return grid_frequency_model(self.model.prior, *self.config.grid[:2])
 
     # ------------------------------------------------------------------------------------------------ whole pictures
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.io.resample import StreamingResampler
+from vqaudio.models.speech_config import SpeechModelConfig
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
@@ -30,21 +31,28 @@ _NEAR_NAMES = 3
 _CANDIDATES = 16  # speakers tried at once
 
 
-def named_voice(model: SpeechModel, speaker: str) -> Voice:
-    """The voice of one of the model's speakers.
+def check_name(config: SpeechModelConfig, speaker: str) -> int:
+    """The number of a speaker of the model with this configuration.
 
     Raises:
         ModelError: the model knows no speakers, or not this one; the message lists the names that are near.
     """
-    names = model.config.speakers
-    if model.speakers is None:
+    names = config.speakers
+    if not names:
         raise ModelError("the model knows no speakers: leave the speaker out, or give a model that does")
     if speaker not in names:
         near = difflib.get_close_matches(speaker, names, _NEAR_NAMES, 0.4) or names[:_NEAR_NAMES]
         raise ModelError(
             f"{speaker!r} is none of the model's {len(names)} speakers and no sound file; near: {', '.join(near)}"
         )
-    return np.ascontiguousarray(model.speakers.weight[names.index(speaker)].detach().float().cpu().numpy())
+    return names.index(speaker)
+
+
+def named_voice(model: SpeechModel, speaker: str) -> Voice:
+    """The voice of one of the model's speakers; ``ModelError`` as :func:`check_name`."""
+    number = check_name(model.config, speaker)
+    assert model.speakers is not None
+    return np.ascontiguousarray(model.speakers.weight[number].detach().float().cpu().numpy())
 
 
 def fit_speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:

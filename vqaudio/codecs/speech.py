@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vqaudio.arrays import Block
 from vqaudio.bitstream.container import StreamWriter
-from vqaudio.bitstream.entropy import Codes, FrequencyModel
+from vqaudio.bitstream.entropy import Codes
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
 from vqaudio.codecs.base import BaseCodec, frozen_copy
@@ -20,11 +20,10 @@ from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.deprecation import options_were_positional
 from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
-from vqaudio.codecs.sampler import frequency_model
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, fit_speaker_embedding, named_voice
 from vqaudio.codecs.tokens import TokenRange, read_ranges
-from vqaudio.errors import ConfigError, ContainerError, ModelError
+from vqaudio.errors import ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler, resampled_length
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
@@ -63,6 +62,7 @@ class Codec(BaseCodec):
     """
 
     modality = Modality.AUDIO
+    model: SpeechModel
 
     def __init__(self, model: SpeechModel, fingerprint: bytes) -> None:
         self.model = frozen_copy(model)
@@ -97,14 +97,6 @@ class Codec(BaseCodec):
     def codebook_size(self) -> int:
         """Codes of each codebook."""
         return self.config.quantizer.codebook_size
-
-    def frequency_model(self) -> Callable[[], FrequencyModel]:
-        """See :meth:`BaseCodec.frequency_model`."""
-        if self.model.prior is None:
-            raise ConfigError("the model has no prior to code with: use the packed coder")
-        if self.model.prior.speakers is not None:
-            raise ConfigError("the model's prior must be told who speaks, which no stream names: use the packed coder")
-        return frequency_model(self.model.prior)
 
     @options_were_positional
     def encode(self, wave: npt.ArrayLike, sample_rate_hz: int, *, coder: Coder | str | None = None) -> Stream:

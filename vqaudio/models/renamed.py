@@ -16,7 +16,7 @@ _TENSORS = {".marks.": ".phase_embedding."}  # parts of the names of weights
 
 def with_new_keys(table: Mapping[str, Any]) -> dict[str, Any]:
     """A model's table with today's keys; a key that stands there by both names keeps its old one, and is refused."""
-    return _mapped(table, {old: new for old, new in _KEYS.items() if new not in table})
+    return _mapped(table, _KEYS)
 
 
 def with_old_keys(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,10 +25,11 @@ def with_old_keys(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _mapped(table: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        names.get(key, key): _mapped(value, names) if isinstance(value, Mapping) else value
-        for key, value in table.items()
-    }
+    mapped = {}
+    for key, value in table.items():
+        other = names.get(key, key)
+        mapped[key if other in table else other] = _mapped(value, names) if isinstance(value, Mapping) else value
+    return mapped
 
 
 def new_tensor_name(name: str) -> str:

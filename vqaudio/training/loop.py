@@ -144,6 +144,7 @@ class _Run:
         while self.state.phase_step < phase.steps and not self._told_to_stop(interrupted()):
             self._step(phase, wrapped)
         if self.state.phase_step >= phase.steps:
+            self.model.load_state_dict(self.averaged.state_dict())  # later phases learn on what will be kept
             self.state.phase += 1
             self.state.phase_step = 0
 
