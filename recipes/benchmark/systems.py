@@ -87,7 +87,7 @@ class Ours:
     def _sizes(self, wave: np.ndarray, rate_hz: int, coder: Coder) -> tuple[int, int]:
         """Bytes of the file, and without the container."""
         file = io.BytesIO()
-        self.codec.encode(wave, rate_hz, coder).write(file, self.codec.block_coder(coder))
+        self.codec.encode(wave, rate_hz, coder=coder).write(file, self.codec.block_coder(coder))
         file.seek(0)
         return len(file.getvalue()), sum(len(block.payload or b"") for block in StreamReader(file))
 

@@ -14,13 +14,15 @@ from vqaudio.cli.jobs import DecodeRequest, convert_open, tell_of
 from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
 
+VOICE_SUFFIX = ".voice"
+
 if TYPE_CHECKING:
     from vqaudio.codecs.speakers import Voice
     from vqaudio.codecs.speech import Codec
 
 
 class Voices:
-    """Voices by a speaker's name or by a sound file, from which a voice takes a while to learn: each is learnt once."""
+    """Voices by a speaker's name, by a file that keeps one, or by a sound file, which may take a while: each once."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -35,22 +37,25 @@ class Voices:
         """
         if speaker is None or speaker in codec.config.speakers or not os.path.isfile(speaker):
             return speaker
+        if speaker.endswith(VOICE_SUFFIX):
+            return codec.load_voice(speaker)
         key = (os.path.realpath(speaker), codec.fingerprint)
         if key not in self._learnt:
-            self._report.note(f"learning the voice in {speaker}")
-            self._learnt[key] = self._learn(codec, speaker)
+            self._report.note(f"taking on the voice in {speaker}")
+            self._learnt[key] = voice_in(codec, speaker)
         return self._learnt[key]
 
-    @staticmethod
-    def _learn(codec: "Codec", path: str) -> "Voice":
-        from vqaudio.codecs.encoding import mixed
-        from vqaudio.io.sound import SoundReader
 
-        with SoundReader(path) as sound:
-            try:
-                return codec.voice_of(mixed(sound), sound.sample_rate_hz)
-            except SoundError as error:
-                raise SoundError(f"{path}: {error}") from None
+def voice_in(codec: "Codec", path: str) -> "Voice":
+    """The voice in a sound file; ``SoundError`` where there is too little speech in it."""
+    from vqaudio.codecs.encoding import mixed
+    from vqaudio.io.sound import SoundReader
+
+    with SoundReader(path) as sound:
+        try:
+            return codec.voice_of(mixed(sound), sound.sample_rate_hz)
+        except SoundError as error:
+            raise SoundError(f"{path}: {error}") from None
 
 
 def check_speakers(model: str, speakers: list[str]) -> None:

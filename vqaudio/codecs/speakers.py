@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqaudio.codecs.segments import one_thread
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.models.speech_config import SpeechModelConfig
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.speech_vqvae import AudioVQVAE
+from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 Voice = npt.NDArray[np.float32]  # a vector [V]
 
@@ -53,6 +55,17 @@ def named_voice(model: SpeechModel, speaker: str) -> Voice:
     number = check_name(model.config, speaker)
     assert model.speakers is not None
     return np.ascontiguousarray(model.speakers.weight[number].detach().float().cpu().numpy())
+
+
+def speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
+    """The voice in a recording of anybody: heard at once where the model has an encoder of speakers, else fitted.
+
+    Args and errors are those of :func:`fit_speaker_embedding`.
+    """
+    if not isinstance(model, VocoderVQVAE) or model.speaker_encoder is None:
+        return fit_speaker_embedding(model, wave, sample_rate_hz)
+    with torch.inference_mode(), one_thread():
+        return model.speaker_encoder(_prepared(model, wave, sample_rate_hz))[0].cpu().numpy()
 
 
 def fit_speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Voice:
@@ -90,7 +103,7 @@ def fit_speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sam
     return np.ascontiguousarray(voice[0].detach().float().cpu().numpy())
 
 
-def _prepared(model: AudioVQVAE, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Tensor:
+def _prepared(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz: int) -> Tensor:
     """``[1, T]`` at the model's rate and level, a whole number of tokens."""
     resampler = StreamingResampler(sample_rate_hz, model.config.sample_rate_hz)
     own = np.concatenate([resampler.push(wave[None]), resampler.flush()], axis=1)

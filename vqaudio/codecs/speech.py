@@ -1,6 +1,7 @@
 """The codec for sounds: a model with the container around it. :func:`load` gives a :class:`Codec`."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,8 +22,9 @@ from vqaudio.codecs.deprecation import options_were_positional
 from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
-from vqaudio.codecs.speakers import Voice, fit_speaker_embedding, named_voice
+from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
 from vqaudio.codecs.tokens import TokenRange, read_ranges
+from vqaudio.codecs.voice_file import load_voice, save_voice
 from vqaudio.errors import ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler, resampled_length
 from vqaudio.models import checkpoint
@@ -48,7 +50,7 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
     loaded = checkpoint.load_model(folder)
     if not isinstance(loaded, SpeechModel):
         raise ModelError(f"{model}: is a model of pictures; give one of sounds")
-    return Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder))
+    return Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder), folder)
 
 
 # -------------------------------------------------------------------------------------------------------------- codec
@@ -64,9 +66,16 @@ class Codec(BaseCodec):
     modality = Modality.AUDIO
     model: SpeechModel
 
-    def __init__(self, model: SpeechModel, fingerprint: bytes) -> None:
+    def __init__(self, model: SpeechModel, fingerprint: bytes, folder: Path | None = None) -> None:
+        """``folder`` is the model's, where it has one."""
         self.model = frozen_copy(model)
         self.fingerprint = fingerprint
+        self._folder = folder
+
+    @functools.cached_property
+    def _weights_sha256(self) -> bytes:
+        """The name of the whole model, the decoder included, to which voices belong."""
+        return self.fingerprint if self._folder is None else checkpoint.whole_sha256(self._folder)
 
     @property
     def config(self) -> SpeechModelConfig:
@@ -177,12 +186,22 @@ class Codec(BaseCodec):
     def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
         """The voice in a recording (floats ``[T]`` or ``[channels, T]``) of anybody, for :meth:`decode` to speak with.
 
+        Of several recordings of one person, take the mean of their voices.
+
         Raises:
             SoundError: the array is no sound, too short or silent.
             ModelError: the model knows no speakers.
         """
         sound = WaveSound(wave, sample_rate_hz)
-        return fit_speaker_embedding(self.model, mixed(sound), sound.sample_rate_hz)
+        return speaker_embedding(self.model, mixed(sound), sound.sample_rate_hz)
+
+    def save_voice(self, path: str | Path, voice: Voice, *, overwrite: bool = False) -> None:
+        """Keeps a voice out of :meth:`voice_of` in a file; see :func:`vqaudio.codecs.voice_file.save_voice`."""
+        save_voice(Path(path), voice, self._weights_sha256, overwrite)
+
+    def load_voice(self, path: str | Path) -> Voice:
+        """The voice in a file that :meth:`save_voice` wrote; ``ModelError`` where it is none, or of another model."""
+        return load_voice(Path(path), self._weights_sha256)
 
     def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""

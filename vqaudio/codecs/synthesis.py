@@ -20,12 +20,13 @@ from vqaudio.errors import ConfigError
 from vqaudio.kernels.pulse_noise import PulseNoise
 from vqaudio.kernels.varying_filter import VaryingFilter
 from vqaudio.models.encoder import Reach
-from vqaudio.models.speech_config import VocoderVQVAEConfig
+from vqaudio.models.vocoder_config import VocoderVQVAEConfig
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 WINDOW_TOKENS = 2048  # of which sound is made at once
 _PIECE_TOKENS = 1024  # a part of a window, worked out by one thread
 _AHEAD = 2  # frames after a piece that its sound depends on
+_LOG_POWER = -40.0, 12.0  # what a band may have: speech stays within -28 to 2, and no codes make what overflows
 
 
 class Prepared(NamedTuple):
@@ -66,7 +67,7 @@ def prepare(model: VocoderVQVAE, filters: MinimumPhase, codes: Codes, inner: sli
         features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
         bands, pitch = model.parameters_of(features)
         f0 = torch.where(pitch.voiced, pitch.hz, 0.0)[0].float().cpu().numpy()
-        log_power = bands[0].T.float().cpu().numpy()
+        log_power = bands[0].T.float().clamp(*_LOG_POWER).cpu().numpy()
     first, end = inner.start * model.frames_per_token, inner.stop * model.frames_per_token
     frames = np.minimum(np.arange(first, end + _AHEAD), len(f0) - 1)
     return Prepared(f0[frames], filters.responses(log_power[frames[:-1]]))

@@ -22,10 +22,11 @@ from vqaudio.models.speech_config import ConditioningConfig as ConditioningConfi
 from vqaudio.models.speech_config import EncoderConfig as EncoderConfig
 from vqaudio.models.speech_config import MelConfig as MelConfig
 from vqaudio.models.speech_config import SpeechModelConfig as SpeechModelConfig
-from vqaudio.models.speech_config import VocoderConfig as VocoderConfig
-from vqaudio.models.speech_config import VocoderVQVAEConfig as VocoderVQVAEConfig
 from vqaudio.models.speech_config import WaveNetConfig as WaveNetConfig
 from vqaudio.models.strict import from_mapping, read_toml, to_mapping
+from vqaudio.models.vocoder_config import SpeakerEncoderConfig as SpeakerEncoderConfig
+from vqaudio.models.vocoder_config import VocoderConfig as VocoderConfig
+from vqaudio.models.vocoder_config import VocoderVQVAEConfig as VocoderVQVAEConfig
 
 
 @dataclass(frozen=True)

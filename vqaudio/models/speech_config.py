@@ -9,8 +9,7 @@ from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
 
 _FEWEST_PHASES = 9  # eight shares of a period, and none
-_FEWEST_BANDS = 16
-_SHORTEST_FRAME = 34  # samples that the excitation looks ahead
+FEWEST_BANDS = 16
 _HIGHEST_RATE_HZ = 48000  # beyond, the longest period does not fit into the window in which periods are looked for
 
 
@@ -317,59 +316,9 @@ class AudioVQVAEConfig(SpeechModelConfig):
         mel = 2595 * math.log10(1 + self.sample_rate_hz / 2 / 700) / (last.n_mels + 1)
         lowest_hz, bin_hz = 700 * (10 ** (mel / 2595) - 1), self.sample_rate_hz / last.n_fft
         _require(
-            last.n_mels >= _FEWEST_BANDS and lowest_hz >= bin_hz,
+            last.n_mels >= FEWEST_BANDS and lowest_hz >= bin_hz,
             "mels",
             (last.n_fft, last.n_mels),
-            f"with excitation = true give the last at least {_FEWEST_BANDS} bands, none narrower than the "
+            f"with excitation = true give the last at least {FEWEST_BANDS} bands, none narrower than the "
             f"{bin_hz:.0f} Hz that its window resolves, such as n_fft = 400, n_mels = 40 at 16 kHz",
-        )
-
-
-@dataclass(frozen=True)
-class VocoderConfig:
-    """The speech parameters that codes carry, and how sound is made of them.
-
-    ``bands`` mel bands of a pitch-adaptive envelope and the pitch, a frame each ``conditioning`` frame. In learning,
-    bands below ``floor`` (natural log of power) count as that, and an error in a soft band weighs ``quiet_weight`` to 1
-    times one in a loud band: what is hardly heard needs no bits. Decoding, the cepstrum of the bands is spread by
-    ``sharpen``; a voice is pulses below ``cut_hz`` and noise above.
-    """
-
-    bands: int = 80
-    cut_hz: float = 4500.0
-    sharpen: float = 1.2
-    floor: float = -18.0
-    quiet_weight: float = 0.4
-
-    def __post_init__(self) -> None:
-        _require(_FEWEST_BANDS <= self.bands <= 257, "bands", self.bands, f"give {_FEWEST_BANDS} to 257 mel bands")
-        _positive("cut_hz", self.cut_hz)
-        _require(0.5 <= self.sharpen <= 2, "sharpen", self.sharpen, "give 0.5 to 2 (1: as predicted)")
-        _require(-27 <= self.floor <= 0, "floor", self.floor, "give a natural log of power, -27 to 0")
-        _require(0 < self.quiet_weight <= 1, "quiet_weight", self.quiet_weight, "give a share above 0, at most 1")
-
-
-@dataclass(frozen=True)
-class VocoderVQVAEConfig(SpeechModelConfig):
-    """Waveforms to tokens, and tokens to a spectral envelope and a pitch, of which a ``vocoder`` makes sound."""
-
-    kind: typing.ClassVar[str] = "vocoder-vqvae"
-    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(
-            self.encoder.spectrum is not None, "encoder.spectrum", None, "give a spectrum: this encoder must hear one"
-        )
-        _require(
-            self.vocoder.cut_hz < self.sample_rate_hz / 2,
-            "vocoder.cut_hz",
-            self.vocoder.cut_hz,
-            f"give less than half the sample rate, {self.sample_rate_hz / 2:g}",
-        )
-        _require(
-            self.frame_length >= _SHORTEST_FRAME,
-            "conditioning.frames_per_vector",
-            self.conditioning.frames_per_vector,
-            f"give so few that a frame has at least {_SHORTEST_FRAME} samples",
         )

@@ -14,6 +14,7 @@ from vqaudio.models.conditioning import ConditioningStack
 from vqaudio.models.encoder import AudioEncoder, Reach
 from vqaudio.models.prior import WaveNetPrior
 from vqaudio.models.quantizer import quantizer
+from vqaudio.models.speaker_encoder import SpeakerTable
 from vqaudio.models.speech_config import SpeechModelConfig
 
 
@@ -33,7 +34,9 @@ class SpeechModel(nn.Module):
         self.quantizer = quantizer(config.quantizer)
         linear = config.encoder.spectrum is not None
         self.conditioning = ConditioningStack(config.conditioning, code_dim, bool(config.speakers), linear)
-        self.speakers = nn.Embedding(len(config.speakers), config.conditioning.voice_dim) if config.speakers else None
+        self.speakers: nn.Embedding | SpeakerTable | None = None
+        if config.speakers:
+            self.speakers = nn.Embedding(len(config.speakers), config.conditioning.voice_dim)
         self.objective: dict[str, float] = {}
 
     def add_prior(self) -> None:

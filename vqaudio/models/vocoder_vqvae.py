@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from vqaudio.dsp import pitch
 from vqaudio.errors import DataError
 from vqaudio.models.discriminator import PatchDiscriminator
-from vqaudio.models.speech_config import VocoderVQVAEConfig
+from vqaudio.models.speaker_encoder import SpeakerEncoder, SpeakerTable
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
+from vqaudio.models.vocoder_config import VocoderVQVAEConfig
 
 _QUIET, _LOUD = -14.0, -7.0  # log power from which on an error weighs more, and from which on it weighs most
 _EDGE_FRAMES = 16  # at either end of a crop, which the discriminator does not see
@@ -54,16 +55,23 @@ def _without_discriminator(model: nn.Module, state: dict[str, Any], prefix: str,
 
 class VocoderVQVAE(SpeechModel):
     """Speech to tokens to speech parameters. Loss terms: ``codebook`` (the quantizer's, equation 3), ``bands`` (mean
-    absolute error of log power, soft sounds weighing less), ``pitch`` (cross entropy, nats a frame), ``adversarial``
-    (the discriminator's and, against it, the predictor's) and ``prior`` (nats a token, the tokens detached)."""
+    absolute error of log power, soft sounds weighing less), ``pitch`` and ``units`` (cross entropy, nats a frame),
+    ``adversarial`` (the discriminator's and, against it, the predictor's) and ``prior`` (nats a token, the tokens
+    detached)."""
 
-    TERMS = ("codebook", "bands", "pitch", "adversarial", "prior")
+    TERMS = ("codebook", "bands", "pitch", "units", "adversarial", "prior")
     config: VocoderVQVAEConfig
 
     def __init__(self, config: VocoderVQVAEConfig) -> None:
         super().__init__(config)
         self.bands_head = nn.Conv1d(config.conditioning.features, config.vocoder.bands, 1)
         self.pitch_head = nn.Conv1d(config.conditioning.features, pitch.PITCHES + 1, 1)
+        self.unit_head = nn.Conv1d(config.conditioning.features, config.units, 1) if config.units else None
+        self.speaker_encoder: SpeakerEncoder | None = None
+        if config.speaker_encoder:
+            dim = config.conditioning.voice_dim
+            self.speaker_encoder = SpeakerEncoder(config.speaker_encoder, dim, config.sample_rate_hz)
+            self.speakers = SpeakerTable(len(config.speakers), dim)
         self.discriminator = PatchDiscriminator()
         self.register_load_state_dict_pre_hook(_without_discriminator)  # type: ignore[no-untyped-call]
         self.add_prior()
@@ -80,7 +88,21 @@ class VocoderVQVAE(SpeechModel):
         """What ``features[B, F, frames]`` tell of the sound."""
         return Parameters(self.bands_head(features), pitch.read_pitch(self.pitch_head(features)))
 
+    def missing_part(self, term: str) -> str:
+        """See :meth:`SpeechModel.missing_part`."""
+        return "units above 0" if term == "units" and not self.config.units else super().missing_part(term)
+
     # -------------------------------------------------------------------------------------------------- learning
+
+    def _heard_voice(self, wave: Tensor, speaker: Tensor) -> Tensor | None:
+        """Who speaks in ``wave[B, T]``: heard there, where the model can; else the voices of the speakers ``[B]``."""
+        if self.speaker_encoder is None:
+            return self.voice(speaker)
+        voice: Tensor = self.speaker_encoder(wave)
+        if self.training:
+            assert isinstance(self.speakers, SpeakerTable)
+            self.speakers.follow(speaker, voice.detach())
+        return voice
 
     def loss(self, batch: Batch) -> Loss:
         """The loss of ``batch``: ``wave[B, T]`` (T a multiple of the vectors' samples, normalised level), ``bands[B,
@@ -92,12 +114,14 @@ class VocoderVQVAE(SpeechModel):
         wave, speaker = batch["wave"], batch["speaker"]
         quantized = self.quantizer(self.encoder(self.emphasise(self._heard(wave))))
         metrics, terms = {"perplexity": quantized.perplexity}, {"codebook": quantized.loss}
-        if any(self.objective[name] for name in ("bands", "pitch", "adversarial")):
-            features = self.conditioning(self._jittered(quantized.z_q), self.voice(speaker))
+        if any(self.objective[name] for name in ("bands", "pitch", "units", "adversarial")):
+            features = self.conditioning(self._jittered(quantized.z_q), self._heard_voice(wave, speaker))
             target, f0 = self._targets(batch)
             predicted = self.bands_head(features).float()
             terms["bands"] = self._bands_loss(predicted, target)
             terms["pitch"] = F.cross_entropy(self.pitch_head(features).float(), pitch_classes(f0))
+            if self.objective["units"]:
+                terms["units"] = self._units_loss(features, batch)
             if self.objective["adversarial"]:
                 terms["adversarial"] = self._adversarial(predicted, target)
         if self.objective["prior"]:
@@ -119,6 +143,12 @@ class VocoderVQVAE(SpeechModel):
         weight = quiet + (1 - quiet) * ((target - _QUIET) / (_LOUD - _QUIET)).clamp(0, 1)
         return ((predicted - target).abs() * weight).mean() / weight.mean()
 
+    def _units_loss(self, features: Tensor, batch: Batch) -> Tensor:
+        if "units" not in batch:
+            raise DataError("the data have no units of speech: make them with recipes/speaker_conversion/units.py")
+        assert self.unit_head is not None
+        return F.cross_entropy(self.unit_head(features).float(), batch["units"], ignore_index=-1)
+
     def _adversarial(self, predicted: Tensor, target: Tensor) -> Tensor:
         inner = slice(_EDGE_FRAMES, -_EDGE_FRAMES)
         heard = predicted.clamp(min=self.config.vocoder.floor)
@@ -129,7 +159,7 @@ class VocoderVQVAE(SpeechModel):
     def probe(self, batch: Batch) -> Probe:
         """The errors of bands and pitch with the true codes, and of bands with those of the batch's next crop."""
         wave, speaker = batch["wave"], batch["speaker"]
-        codes, voice = self.encode(wave), self.voice(speaker)
+        codes, voice = self.encode(wave), self._heard_voice(wave, speaker)
         target, f0 = self._targets(batch)
         features = self.features(codes, voice)
         others = self.features(codes.roll(1, 0) if len(codes) > 1 else codes.flip(1), voice)
@@ -138,6 +168,8 @@ class VocoderVQVAE(SpeechModel):
             "bands_shuffled": F.l1_loss(self.bands_head(others).float(), target),
             "pitch": F.cross_entropy(self.pitch_head(features).float(), pitch_classes(f0)),
         }
+        if self.objective["units"]:
+            metrics["units"] = self._units_loss(features, batch)
         if self.objective["prior"]:
             metrics["bits_per_token"] = self._prior_nll(codes, speaker) / NATS_PER_BIT
         return Probe(metrics, codes)

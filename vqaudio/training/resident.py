@@ -20,6 +20,7 @@ class ResidentShards(AudioShards):
         super().__init__(folder)
         self._device = device
         self._samples = [torch.from_numpy(np.array(shard)).to(device) for shard in self._shards]
+        self._unit_rows = [torch.from_numpy(np.array(rows)).to(device) for rows in self._units]
         self._numbers = [torch.from_numpy(np.array(table)).to(device) for table in self._tables]
 
     def _rows(self, drawn: Sequence[Drawn], crop_samples: int) -> dict[str, Tensor]:
@@ -30,6 +31,8 @@ class ResidentShards(AudioShards):
             size = (len(drawn), self.analysis.bands, frames)
             batch["bands"] = torch.full(size, float(np.log(FLOOR)), device=self._device)
             batch["f0"] = torch.zeros(len(drawn), frames, device=self._device)
+        if self.units:
+            batch["units"] = torch.full((len(drawn), frames), -1, device=self._device)
         for row, one in enumerate(drawn):
             utterance, start = one.utterance, self._start(one, crop_samples)
             first, last = utterance.offset + start, utterance.offset + min(utterance.length, start + crop_samples)
@@ -42,4 +45,7 @@ class ResidentShards(AudioShards):
                 table = self._numbers[utterance.table][utterance.row + begin : utterance.row + end].float()
                 batch["bands"][row, :, : end - begin] = table[:, :-1].T + 2 * float(np.log(one.gain))
                 batch["f0"][row, : end - begin] = table[:, -1]
+            if self.units:
+                rows = slice(utterance.row + begin, utterance.row + end)
+                batch["units"][row, : end - begin] = self._unit_rows[utterance.table][rows].long()
         return batch

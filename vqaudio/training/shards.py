@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqaudio.arrays import Integers
+from vqaudio.arrays import Floats, Integers
 from vqaudio.codecs.preview import preview
 from vqaudio.dsp.mel_envelope import FLOOR
 from vqaudio.errors import ConfigError, DataError
-from vqaudio.models.config import ModelConfig, RunConfig, SpeechModelConfig
+from vqaudio.models.config import ModelConfig, RunConfig, SpeechModelConfig, VocoderVQVAEConfig
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.training.log import TrainingLog
 
@@ -93,7 +93,8 @@ ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 
 class AudioShards:
     """A shard folder, memory-mapped. Batches: ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64; with
-    speech parameters also ``bands[B, bands, frames]`` and ``f0[B, frames]``, float32."""
+    speech parameters also ``bands[B, bands, frames]`` and ``f0[B, frames]``, float32, and where they have units of
+    speech (:mod:`vqaudio.training.units`) ``units[B, frames]`` int64, -1 beyond an utterance's end."""
 
     def __init__(self, folder: Path) -> None:
         """Opens the folder and checks its index; :meth:`verify` checks the contents.
@@ -114,11 +115,25 @@ class AudioShards:
             self.analysis = Analysis(**index["analysis"]) if index["analysis"] else None
             self.checksums |= {table["file"]: table["sha256"] for table in index["tables"]}
             self._tables = [self._map_table(folder / table["file"], table["numbers"]) for table in index["tables"]]
+            units = index.get("units", {"count": 0, "files": []})
+            self.units: int = units["count"]
+            self.checksums |= {file["file"]: file["sha256"] for file in units["files"]}
+            self._units = [self._map(folder / file["file"], file["rows"]) for file in units["files"]]
             whole = bool(self._utterances) and all(self._holds(utterance) for utterance in self._utterances)
         except (KeyError, TypeError, ValueError, IndexError):
             whole = False
         if not whole:
             raise DataError(f"{folder / INDEX_FILE}: is damaged; prepare the corpus anew")
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """All that there are, in their order."""
+        return tuple(self._utterances)
+
+    def wave(self, utterance: Utterance) -> Floats:
+        """The samples ``[T]`` of an utterance, at normalised level."""
+        samples = self._shards[utterance.shard][utterance.offset : utterance.offset + utterance.length]
+        return samples.astype(np.float32) * np.float32(utterance.gain / 32768)
 
     def _holds(self, utterance: Utterance) -> bool:
         end, rows = utterance.offset + utterance.length, utterance.row + utterance.frames
@@ -198,6 +213,10 @@ class AudioShards:
                 f'model.speakers are not the data\'s: give ["*"] for all {len(self.speakers)} of its, or none for '
                 "a decoder that knows no speakers"
             )
+        if isinstance(model, VocoderVQVAEConfig) and model.units not in (0, self.units):
+            raise ConfigError(
+                f"model.units = {model.units} is not the data's {self.units}; see recipes/speaker_conversion"
+            )
         for phase in config.train.phases:
             hop, crop = model.encoder.hop_length, phase.crop_samples
             if crop % hop:
@@ -274,7 +293,11 @@ class AudioShards:
         table = self._tables[utterance.table][utterance.row + first : utterance.row + end].astype(np.float32)
         bands, f0 = table[:, :-1].T + np.float32(2 * np.log(gain)), table[:, -1]
         missing = frames - bands.shape[1]
-        return {
+        found = {
             "bands": np.pad(bands, ((0, 0), (0, missing)), constant_values=np.log(FLOOR)),
             "f0": np.pad(f0, (0, missing)),
         }
+        if self.units:
+            own = self._units[utterance.table][utterance.row + first : utterance.row + end]
+            found["units"] = np.pad(own.astype(np.int64), (0, missing), constant_values=-1)
+        return found
