@@ -1,10 +1,11 @@
 """The verbs that code: encode, decode, convert."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from vqaudio.cli.conversion import Voices, check_speakers, convert_one, plan_conversions
+from vqaudio.cli.conversion import Voices, check_speakers, convert_one, plan_conversions, semitones_of
 from vqaudio.cli.jobs import (
     Codecs,
     DecodeRequest,
@@ -18,6 +19,7 @@ from vqaudio.cli.options import (
     Device,
     DeviceOption,
     ForceOption,
+    FormantsOption,
     InputsArgument,
     JsonOption,
     ModelOption,
@@ -80,6 +82,8 @@ def decode(
         bool, typer.Option("--exact", help="Strictly from first to last sample, not segments side by side: slower.")
     ] = False,
     speaker: SpeakerOption = None,
+    pitch: Annotated[float, typer.Option("--pitch", metavar="SEMITONES", help="Move the pitch.")] = 0.0,
+    formants: FormantsOption = 0.0,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -87,12 +91,13 @@ def decode(
 ) -> None:
     """Streams (.vqa) to sounds and pictures; OUT's suffix names the format, by default WAV of 16 bits, or PNG.
 
-    Seed, temperature, rate, exact and speaker are for sounds.
+    Seed, temperature, rate, exact, speaker, pitch and formants are for sounds.
     """
     jobs = plan(inputs, output, decoded_suffix)
     report = report_for(jobs, quiet, as_json)
     voices = Voices(report)
-    request = DecodeRequest(seed, temperature, rate, exact, force, lambda codec: voices.of(codec, speaker))
+    who = partial(voices.of, speaker=speaker)
+    request = DecodeRequest(seed, temperature, rate, exact, force, pitch, formants, who)
     codecs = Codecs(model, device, report)
     make_folders(jobs, output)
     for job in jobs:
@@ -119,6 +124,13 @@ def convert(
         ),
     ] = None,
     model: ModelOption = "voices",
+    pitch: Annotated[
+        str,
+        typer.Option(
+            "--pitch", metavar="auto|keep|SEMITONES", help="The speaker's own, the input's (for singing), or moved by."
+        ),
+    ] = "auto",
+    formants: FormantsOption = 0.0,
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
     device: DeviceOption = Device.auto,
@@ -127,14 +139,14 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """The same words in another voice. Only with the consent of whoever's voice it is."""
+    request = DecodeRequest(seed, temperature, force=force, pitch=semitones_of(pitch), formants=formants)
     conversions = plan_conversions(inputs, speakers, output)
     jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
     report = report_for(jobs, quiet, as_json)
     check_speakers(model, speakers)
     codec, voices = load_ready(model, device, report), Voices(report)
     make_folders(jobs, output)
-    request = DecodeRequest(seed, temperature, force=force)
     for one in conversions:
         with report.guard(Job(one.source, "").name):
-            convert_one(codec, one, request, voices, report)
+            convert_one(codec, one, request, pitch == "keep", voices, report)
     report.finish()

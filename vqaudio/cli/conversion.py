@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,13 +103,29 @@ def _ending(speaker: str) -> Callable[[str], str]:
     return lambda source: ending
 
 
-def convert_one(codec: "Codec", conversion: Conversion, request: DecodeRequest, voices: Voices, report: Report) -> None:
+def semitones_of(word: str) -> float:
+    """By how much --pitch moves the pitch, before it is known which to keep; ``typer.BadParameter`` where that is
+    unclear."""
+    if word in ("auto", "keep"):
+        return 0.0
+    try:
+        return float(word)
+    except ValueError:
+        raise typer.BadParameter(f"--pitch {word!r} is not valid: give auto, keep, or a number of semitones") from None
+
+
+def convert_one(
+    codec: "Codec", conversion: Conversion, request: DecodeRequest, keep_pitch: bool, voices: Voices, report: Report
+) -> None:
     """Encodes a sound once and speaks it with each voice; a result that fails does not keep the others from being made.
 
-    The tokens go through a temporary file, so that memory does not grow with the length.
+    The tokens go through a temporary file, so that memory does not grow with the length. With ``keep_pitch`` the pitch
+    of the result is moved to that of the input.
     """
     from vqaudio.bitstream.header import Coder
+    from vqaudio.codecs.encoding import beginning
     from vqaudio.codecs.files import OpenStream
+    from vqaudio.codecs.pitch_shift import LONGEST_S
     from vqaudio.io.sound import SoundReader, spool
 
     name = Job(conversion.source, "").name
@@ -119,9 +135,13 @@ def convert_one(codec: "Codec", conversion: Conversion, request: DecodeRequest, 
             report.progress(name) as progress,
         ):
             codec.encode_file(sound, tokens, coder=Coder.PACKED, progress=progress)
+            opening = beginning(sound, LONGEST_S) if keep_pitch else None
         tell_of(sound, name, report)
         for speaker, target in conversion.targets:
             with report.guard(target if len(conversion.targets) > 1 else name):
                 tokens.seek(0)
                 job, voice = Job(conversion.source, target), voices.of(codec, speaker)
-                convert_open(codec, OpenStream(tokens), job, request, voice, report)
+                asked = request
+                if opening is not None:
+                    asked = replace(request, pitch=codec.keeping_semitones(opening, sound.sample_rate_hz, voice))
+                convert_open(codec, OpenStream(tokens), job, asked, voice, report)

@@ -267,8 +267,9 @@ class Codecs:
 class DecodeRequest:
     """How the user asks for streams to be decoded, whatever codec they need.
 
-    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz; ``voice_of`` says who
-    speaks for a codec. What is not valid raises ``typer.BadParameter``.
+    ``temperature`` None is the model's own; ``rate`` is "original", "codec" or a number of Hz; ``pitch`` and
+    ``formants`` are moved by semitones; ``voice_of`` says who speaks for a codec. What is not valid raises
+    ``typer.BadParameter``.
     """
 
     seed: int = 0
@@ -276,6 +277,8 @@ class DecodeRequest:
     rate: str = "original"
     exact: bool = False
     force: bool = False
+    pitch: float = 0.0
+    formants: float = 0.0
     voice_of: "Callable[[Codec], str | Voice | None]" = lambda codec: None
 
     def __post_init__(self) -> None:
@@ -284,6 +287,10 @@ class DecodeRequest:
         number = self.rate.isascii() and self.rate.isdigit() and 1000 <= int(self.rate) <= 768000
         if self.rate not in ("original", "codec") and not number:
             raise typer.BadParameter(f"{self.rate!r} is no rate: give codec, original, or 1000 to 768000 (Hz)")
+        if not -24 <= self.pitch <= 24:
+            raise typer.BadParameter(f"--pitch {self.pitch} is not valid: give -24 to 24 (semitones)")
+        if not -12 <= self.formants <= 12:
+            raise typer.BadParameter(f"--formants {self.formants} is not valid: give -12 to 12 (semitones)")
 
     def options(self, codec: "Codec", voice: "str | Voice | None") -> "DecodeOptions":
         """What that means for ``codec``, where ``voice`` speaks."""
@@ -296,6 +303,8 @@ class DecodeRequest:
             sample_rate_hz=rates[self.rate] if self.rate in rates else int(self.rate),
             exact=self.exact,
             speaker=voice,
+            pitch_semitones=self.pitch,
+            formant_semitones=self.formants,
         )
 
 

@@ -59,6 +59,9 @@ SpeakerOption = Annotated[
         "--speaker", metavar="S", help="Who speaks, for a model with speakers: a name, or a sound file of anybody."
     ),
 ]
+FormantsOption = Annotated[
+    float, typer.Option("--formants", metavar="SEMITONES", help="Move the formants: up is smaller, down is larger.")
+]
 InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files; - is standard input.")]
 OutputOption = Annotated[
     str | None,

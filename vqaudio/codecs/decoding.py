@@ -16,7 +16,7 @@ from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import layout
 from vqaudio.codecs.synthesis import WINDOW_TOKENS, ParameterVocoder
 from vqaudio.codecs.tokens import Mute, TokenRange, Window, code_windows
-from vqaudio.errors import ModelError
+from vqaudio.errors import ConfigError, ModelError
 from vqaudio.io.resample import resampled_length
 from vqaudio.models.encoder import Reach
 from vqaudio.models.speech_model import SpeechModel
@@ -63,6 +63,8 @@ def synthesize(
 def _drawn(
     model: AudioVQVAE, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
 ) -> tuple[Callable[[Window], Block], Iterator[Window]]:
+    if (sampling.pitch, sampling.formants) != (1, 1):
+        raise ConfigError("pitch and formants cannot be moved: this model's decoder draws the wave; leave them out")
     plan = layout(tokens, channels, model.samples_per_token, model.num_quantizers)
     before, after = model.conditioning_reach
     if sampling.exact or plan.batch * channels == 1:

@@ -81,6 +81,13 @@ def mixed(sound: Sound) -> npt.NDArray[np.float32]:
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
+def beginning(sound: Sound, seconds: float) -> npt.NDArray[np.float32]:
+    """The mean of a sound's channels, ``[T]``, up to so many seconds."""
+    frames = round(seconds * sound.sample_rate_hz)
+    wave = next((block.mean(axis=0) for block in sound.blocks(frames)), np.zeros(0, np.float32))
+    return wave.astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What must be known of a sound before its first token: its length, and the gain that normalises each channel."""

@@ -20,9 +20,11 @@ class DecodeOptions:
         exact: draws each channel strictly from its first sample to its last. Otherwise segments of a sound of 2 s and
             more are drawn side by side and joined, which is several times faster.
         speaker: who speaks, where the model knows speakers: a name, or a voice learnt from a recording.
+        pitch_semitones: moves the pitch, -24 to 24, where the model makes sound of speech parameters.
+        formant_semitones: moves the spectral envelope, -12 to 12, likewise.
 
     Raises:
-        ConfigError: seed or temperature is out of range.
+        ConfigError: a number is out of range.
     """
 
     seed: int = 0
@@ -30,6 +32,8 @@ class DecodeOptions:
     sample_rate_hz: int | None = None
     exact: bool = False
     speaker: str | Floats | None = None
+    pitch_semitones: float = 0.0
+    formant_semitones: float = 0.0
 
     def __post_init__(self) -> None:
         if not (isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**63):
@@ -37,14 +41,21 @@ class DecodeOptions:
         warmth = self.temperature
         if warmth is not None and not (isinstance(warmth, float | int | np.number) and 0 < warmth < math.inf):
             raise ConfigError(f"temperature = {warmth!r} is not valid: give a number above 0")
+        for name, most in (("pitch_semitones", 24), ("formant_semitones", 12)):
+            value = getattr(self, name)
+            if not (isinstance(value, float | int | np.number) and -most <= value <= most):
+                raise ConfigError(f"{name} = {value!r} is not valid: give {-most} to {most}")
 
 
 @dataclass(frozen=True)
 class Sampling:
     """What a decoder is told: a ``seed``, a ``temperature`` above 0, whether it goes through each channel strictly in
-    order (``exact``), and the speaker embedding ``voice[V]``, where the model knows speakers."""
+    order (``exact``), the speaker embedding ``voice[V]``, where the model knows speakers, and the ratios by which pitch
+    and formants are moved."""
 
     seed: int
     temperature: float
     exact: bool = False
     voice: Floats | None = None
+    pitch: float = 1.0
+    formants: float = 1.0

@@ -19,8 +19,18 @@ from vqaudio.codecs.base import BaseCodec, frozen_copy
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.deprecation import options_were_positional
-from vqaudio.codecs.encoding import BLOCK_TOKENS, Sound, WaveSound, encode_blocks, first_pass, mixed, token_count
+from vqaudio.codecs.encoding import (
+    BLOCK_TOKENS,
+    Sound,
+    WaveSound,
+    beginning,
+    encode_blocks,
+    first_pass,
+    mixed,
+    token_count,
+)
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
+from vqaudio.codecs.pitch_shift import LONGEST_S, keeping_semitones
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
 from vqaudio.codecs.tokens import TokenRange, read_ranges
@@ -157,6 +167,8 @@ class Codec(BaseCodec):
         sample_rate_hz: int | None = None,
         exact: bool = False,
         speaker: str | Voice | None = None,
+        pitch_semitones: float = 0.0,
+        formant_semitones: float = 0.0,
     ) -> Block:
         """The sound of a stream, float32 ``[channels, T]``; damaged parts are silent.
 
@@ -167,18 +179,26 @@ class Codec(BaseCodec):
             sample_rate_hz: of the result; left out, ``stream.sample_rate_hz``.
             exact: strictly from the first sample to the last.
             speaker: who speaks: a name, or a voice out of :meth:`voice_of`.
+            pitch_semitones: moves the pitch, for models of speech parameters.
+            formant_semitones: moves the envelope, likewise.
 
         Raises:
             ModelError: another model made the stream; or the speaker is unknown, or missing.
             ContainerError: it is no sound's, or its header contradicts itself.
             SoundError: the sample rate is not supported.
-            ConfigError: seed or temperature is out of range.
+            ConfigError: an option is out of range, or does not apply to the model.
         """
         lost = np.zeros(stream.tokens.shape, bool)
         for damage in stream.damage:
             lost[damage.channel, damage.first_token : damage.last_token + 1] = True
         options = DecodeOptions(
-            seed=seed, temperature=temperature, sample_rate_hz=sample_rate_hz, exact=exact, speaker=speaker
+            seed=seed,
+            temperature=temperature,
+            sample_rate_hz=sample_rate_hz,
+            exact=exact,
+            speaker=speaker,
+            pitch_semitones=pitch_semitones,
+            formant_semitones=formant_semitones,
         )
         blocks = self.decode_blocks(stream.header, [TokenRange(stream.tokens, lost)], options)
         return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
@@ -202,6 +222,16 @@ class Codec(BaseCodec):
     def load_voice(self, path: str | Path) -> Voice:
         """The voice in a file that :meth:`save_voice` wrote; ``ModelError`` where it is none, or of another model."""
         return load_voice(Path(path), self._weights_sha256)
+
+    def keeping_semitones(self, wave: npt.ArrayLike, sample_rate_hz: int, speaker: str | Voice | None) -> float:
+        """By how many semitones ``speaker`` must be moved (``pitch_semitones``) to keep the pitch of ``wave``.
+
+        See :func:`vqaudio.codecs.pitch_shift.keeping_semitones`; the first minute is listened to.
+        """
+        sound = WaveSound(wave, sample_rate_hz)
+        own = beginning(sound, LONGEST_S)
+        tokens = self.encode(own, sample_rate_hz, coder=Coder.PACKED).tokens[0]
+        return keeping_semitones(self.model, own, sample_rate_hz, tokens, self.check_speaker(speaker))
 
     def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
@@ -288,7 +318,8 @@ class Codec(BaseCodec):
         rate_hz = header.sample_rate_hz if options.sample_rate_hz is None else options.sample_rate_hz
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
         warmth = self.config.temperature if options.temperature is None else options.temperature
-        sampling = Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker))
+        ratios = (2 ** (semitones / 12) for semitones in (options.pitch_semitones, options.formant_semitones))
+        sampling = Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker), *ratios)
         return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | str | None) -> Header:

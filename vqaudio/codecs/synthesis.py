@@ -50,9 +50,9 @@ class Synthesizer:
         return self._filter.push(self._excitation.push(prepared.f0_hz), prepared.responses)
 
 
-def filter_of(config: VocoderVQVAEConfig) -> MinimumPhase:
-    """The filter that the model's bands mean."""
-    return MinimumPhase(config.vocoder.bands, config.sample_rate_hz, config.vocoder.sharpen)
+def filter_of(config: VocoderVQVAEConfig, formants: float = 1.0) -> MinimumPhase:
+    """The filter that the model's bands mean, its formants at a ratio of their frequencies."""
+    return MinimumPhase(config.vocoder.bands, config.sample_rate_hz, config.vocoder.sharpen, formants)
 
 
 @torch.inference_mode()
@@ -80,7 +80,8 @@ class ParameterVocoder:
         """Raises ``ConfigError`` for a temperature: there is nothing that it could be one of."""
         if sampling.temperature != model.config.temperature:
             raise ConfigError("temperature does not apply: this model's decoder draws no samples; leave it out")
-        self._model, self._voice, self._filters = model, sampling.voice, filter_of(model.config)
+        self._model, self._voice, self._pitch = model, sampling.voice, np.float32(sampling.pitch)
+        self._filters = filter_of(model.config, sampling.formants)
         generators = (np.random.default_rng([sampling.seed, channel]) for channel in range(channels))
         self._synthesizers = [Synthesizer(model.config, generator) for generator in generators]
 
@@ -107,7 +108,8 @@ class ParameterVocoder:
         before, after = self.reach
         low = max(inner.start - before, 0)
         own = slice(inner.start - low, inner.stop - low)
-        return prepare(self._model, self._filters, codes[low : inner.stop + after], own, self._voice)
+        prepared = prepare(self._model, self._filters, codes[low : inner.stop + after], own, self._voice)
+        return prepared._replace(f0_hz=prepared.f0_hz * self._pitch)
 
 
 def warm_up(config: VocoderVQVAEConfig) -> None:

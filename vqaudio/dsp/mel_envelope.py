@@ -69,12 +69,25 @@ def sharpening(bands: int, factor: float, first: int = 2) -> Doubles:
     return matrix
 
 
+def moved(interpolation: Doubles, ratio: float) -> Doubles:
+    """``interpolation[bins, bands]`` to a spectrum whose features lie at ``ratio`` times their frequencies."""
+    bins = np.arange(len(interpolation))
+    places = np.minimum(bins / ratio, len(interpolation) - 1)
+    lower = np.minimum(places.astype(int), len(interpolation) - 2)
+    share = (places - lower)[:, None]
+    mixed: Doubles = (1 - share) * interpolation[lower] + share * interpolation[lower + 1]
+    return mixed
+
+
 class MinimumPhase:
     """From log bands to impulse responses."""
 
-    def __init__(self, bands: int, sample_rate_hz: int, sharpen: float = 1.0) -> None:
-        """``sharpen`` is the factor of :func:`sharpening`; 1 leaves the bands as they are."""
+    def __init__(self, bands: int, sample_rate_hz: int, sharpen: float = 1.0, formants: float = 1.0) -> None:
+        """``sharpen`` is the factor of :func:`sharpening`, ``formants`` the ratio of :func:`moved`; 1 leaves all as it
+        is."""
         interpolation = mel_bands(bands, sample_rate_hz).interpolation
+        if formants != 1:
+            interpolation = moved(interpolation, formants)
         self._to_log_magnitude = (0.5 * interpolation @ sharpening(bands, sharpen)).astype(np.float32)
         self._fold = np.zeros(_FFT, np.float32)
         self._fold[0], self._fold[1:TAPS], self._fold[TAPS] = 1, 2, 1
