@@ -10,7 +10,8 @@ from conftest import VOCODED, Run
 from vqaudio.codecs.speech import Codec
 from vqaudio.dsp import pitch
 from vqaudio.errors import ConfigError, SoundError
-from vqaudio.io.sound import SoundReader, SoundWriter
+from vqaudio.io.sound import SoundReader
+from vqaudio.io.sound_writer import SoundWriter
 from vqaudio.models import checkpoint
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 

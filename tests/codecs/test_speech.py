@@ -28,7 +28,8 @@ from vqaudio.codecs.tokens import MUTE_RAMP_S, TokenRange, code_windows
 from vqaudio.codecs.vocoder import decoder_inputs
 from vqaudio.dsp import emphasis, mulaw
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
-from vqaudio.io.sound import SoundReader, SoundWriter
+from vqaudio.io.sound import SoundReader
+from vqaudio.io.sound_writer import SoundWriter
 
 HOP, RATE = 64, 16000
 Wave = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from vqaudio.codecs.speech import Codec, load
 from vqaudio.errors import ModelError, OutputError, SoundError
-from vqaudio.io.sound import SoundWriter
+from vqaudio.io.sound_writer import SoundWriter
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeakerEncoderConfig
 

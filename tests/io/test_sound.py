@@ -14,7 +14,8 @@ from sounds import cut, noise
 
 from vqaudio.errors import SoundError
 from vqaudio.io import sound as soundfiles
-from vqaudio.io.sound import SoundReader, SoundWriter, Source, spool
+from vqaudio.io.sound import SoundReader, Source, spool
+from vqaudio.io.sound_writer import SoundWriter
 
 RATE_HZ = 16000
 

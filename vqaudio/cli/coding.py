@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vqaudio.cli.conversion import Voices, check_speakers, convert_one, plan_conversions, semitones_of
+from vqaudio.cli.conversion import CONVERTED, Voices, check_speakers, convert_one, plan_conversions, semitones_of
 from vqaudio.cli.jobs import (
     Codecs,
     DecodeRequest,
@@ -97,7 +97,7 @@ def decode(
     report = report_for(jobs, quiet, as_json)
     voices = Voices(report)
     who = partial(voices.of, speaker=speaker)
-    request = DecodeRequest(seed, temperature, rate, exact, force, pitch, formants, who)
+    request = DecodeRequest(seed, temperature, rate, exact, force, pitch, formants, "", who)
     codecs = Codecs(model, device, report)
     make_folders(jobs, output)
     for job in jobs:
@@ -139,7 +139,9 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """The same words in another voice. Only with the consent of whoever's voice it is."""
-    request = DecodeRequest(seed, temperature, force=force, pitch=semitones_of(pitch), formants=formants)
+    request = DecodeRequest(
+        seed, temperature, force=force, pitch=semitones_of(pitch), formants=formants, comment=CONVERTED
+    )
     conversions = plan_conversions(inputs, speakers, output)
     jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
     report = report_for(jobs, quiet, as_json)

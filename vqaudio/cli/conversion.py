@@ -15,6 +15,7 @@ from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
 
 VOICE_SUFFIX = ".voice"
+CONVERTED = "the voice was converted by vqaudio; this is no recording of whoever it sounds like"
 
 if TYPE_CHECKING:
     from vqaudio.codecs.speakers import Voice
@@ -41,7 +42,7 @@ class Voices:
             return codec.load_voice(speaker)
         key = (os.path.realpath(speaker), codec.fingerprint)
         if key not in self._learnt:
-            self._report.note(f"taking on the voice in {speaker}")
+            self._report.note(f"taking on the voice in {speaker}: only with the consent of whoever it is")
             self._learnt[key] = voice_in(codec, speaker)
         return self._learnt[key]
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from vqaudio.codecs.sampling import DecodeOptions
     from vqaudio.codecs.speakers import Voice
     from vqaudio.codecs.speech import Codec
-    from vqaudio.io.sound import SoundReader, SoundWriter
+    from vqaudio.io.sound import SoundReader
+    from vqaudio.io.sound_writer import SoundWriter
 
 
 def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
@@ -44,17 +45,19 @@ def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
 
 
 @contextmanager
-def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) -> Iterator["SoundWriter"]:
+def _sound_output(
+    target: str, force: bool, sample_rate_hz: int, channels: int, comment: str = ""
+) -> Iterator["SoundWriter"]:
     from vqaudio.io.atomic import atomic_path
-    from vqaudio.io.sound import SoundWriter
+    from vqaudio.io.sound_writer import SoundWriter
 
     if target == STANDARD:
-        with SoundWriter(standard_output(), sample_rate_hz, channels) as writer:
+        with SoundWriter(standard_output(), sample_rate_hz, channels, comment=comment) as writer:
             yield writer
         return
     with atomic_path(target, force) as temporary:
         try:
-            with SoundWriter(temporary, sample_rate_hz, channels) as writer:
+            with SoundWriter(temporary, sample_rate_hz, channels, comment=comment) as writer:
                 yield writer
         except SoundError as error:  # which names the file that it saw
             raise SoundError(str(error).replace(str(temporary), target)) from error
@@ -279,6 +282,7 @@ class DecodeRequest:
     force: bool = False
     pitch: float = 0.0
     formants: float = 0.0
+    comment: str = ""
     voice_of: "Callable[[Codec], str | Voice | None]" = lambda codec: None
 
     def __post_init__(self) -> None:
@@ -333,7 +337,7 @@ def decode_open(
     with report.progress(job.name) as progress:
         coded = codec.decode_file(
             stream,
-            lambda hz, channels: _sound_output(job.target, request.force, hz, channels),
+            lambda hz, channels: _sound_output(job.target, request.force, hz, channels, request.comment),
             options,
             progress=progress,
         )

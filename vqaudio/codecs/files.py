@@ -13,7 +13,7 @@ from vqaudio.bitstream.stream import Damage, damage_of
 from vqaudio.codecs.bundled import find_bundled, find_coder
 from vqaudio.codecs.tokens import read_ranges
 from vqaudio.errors import ContainerError
-from vqaudio.io.sound import SoundWriter
+from vqaudio.io.sound_writer import SoundWriter
 
 Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
 OpenWriter = Callable[[int, int], AbstractContextManager[SoundWriter]]  # of a sample rate and a number of channels

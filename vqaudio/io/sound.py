@@ -1,4 +1,4 @@
-"""Sound files, read and written block by block.
+"""Sound files, read block by block.
 
 Blocks are ``float32`` NumPy arrays ``[channels, n]``: nothing here holds a whole recording. Full scale is 1.0.
 """
@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import BinaryIO, Self, cast
 
 import numpy as np
@@ -19,10 +18,7 @@ import soundfile
 from vqaudio.arrays import Block
 from vqaudio.errors import SoundError
 from vqaudio.io.sound_layout import Window, layout_of
-
-Source = str | os.PathLike[str] | BinaryIO
-
-# --- Reading ---------------------------------------------------------------------------------------------------------
+from vqaudio.io.sound_library import Sequential, Source, name_of, os_error, reason_of
 
 _COUNTING_FRAMES = 65536  # read at once where only their number matters
 _SALVAGED_FRAMES = 1024  # read at once where damage is near: more is saved before it
@@ -34,38 +30,6 @@ _TALKS = (
     b"\xff\xfa",
     b"\xff\xf2",
 )  # beginnings of MP3, whose library prints warnings
-
-
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file read or written from end to end.
-
-    soundfile seeks after each block of a seekable file and cuts reads to the header's frame count. Seeking fails or is
-    inexact in compressed and in damaged files, and headers lie; called non-seekable, it simply reads on until the end.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _name(source: Source) -> str:
-    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    standard = {"<stdin>": "standard input", "<stdout>": "standard output"}
-    return standard.get(name, name) if isinstance(name, str) else "sound stream"
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    text: str = error.error_string.strip()
-    return text.removeprefix("Error : ").removeprefix("System error : ").rstrip(".")
-
-
-def _os_error(name: str, error: Exception, doing: str) -> SoundError:
-    reasons: dict[type[Exception], str] = {
-        FileNotFoundError: "no such file or folder; check the path",
-        IsADirectoryError: "is a folder, not a sound file; name a file in it",
-        PermissionError: "permission denied; change the file's permissions or choose another place",
-    }
-    reason = reasons.get(type(error)) or getattr(error, "strerror", None) or error
-    return SoundError(f"{name}: cannot {doing}: {reason}")
 
 
 def _seekable_bytes(source: Source, name: str) -> BinaryIO:
@@ -85,7 +49,7 @@ def _seekable_bytes(source: Source, name: str) -> BinaryIO:
                 file.close()
         return copy
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _os_error(name, error, "read") from error
+        raise os_error(name, error, "read") from error
 
 
 class SoundReader:
@@ -103,7 +67,7 @@ class SoundReader:
     """
 
     def __init__(self, source: Source) -> None:
-        self.name = _name(source)
+        self.name = name_of(source)
         self._file = _seekable_bytes(source, self.name)
         self._owns_file = self._file is not source
         self._frames: int | None = None
@@ -147,17 +111,17 @@ class SoundReader:
         self._file.seek(0)
         return self._file.read(3).startswith(heads)
 
-    def _open(self) -> _Sequential:
+    def _open(self) -> Sequential:
         try:
             part = self._parts[self._part]
             self._file.seek(0)
             whole = (part.start, part.stop, part.patches) == (0, self._size, ())
             with _hushed(self._talks):
-                return _Sequential(self._file if whole else Window(self._file, part, self.name))
+                return Sequential(self._file if whole else Window(self._file, part, self.name))
         except soundfile.LibsndfileError as error:
             remedy = f'convert it first, e.g. ffmpeg -i "{self.name}" out.wav'
             raise SoundError(
-                f"{self.name}: is no sound file that libsndfile reads ({_reason(error)}); {remedy}"
+                f"{self.name}: is no sound file that libsndfile reads ({reason_of(error)}); {remedy}"
             ) from error
         except TypeError as error:  # soundfile's answer to a name that ends in .raw
             raise SoundError(f"{self.name}: headerless samples are not supported; convert it to WAV first") from error
@@ -224,7 +188,7 @@ class SoundReader:
                 pass
             return self._read(self._most)
         place = f"damaged or cut short after {self._position / self.sample_rate_hz:.3f} s"
-        self.problem = f"{place} ({_reason(error)}); copy it again or cut it there"
+        self.problem = f"{place} ({reason_of(error)}); copy it again or cut it there"
         if self._position == 0:
             raise SoundError(f"{self.name}: {self.problem}") from error
         self._frames = self._position
@@ -262,138 +226,3 @@ def _hushed(wanted: bool) -> Iterator[None]:
 def spool(file: BinaryIO) -> SoundReader:
     """A reader of a byte stream such as ``sys.stdin.buffer``, through a temporary copy (deleted on close) of a pipe."""
     return SoundReader(file)
-
-
-# --- Writing ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Format:
-    container: str
-    encoding: str = "PCM_16"
-    rates_hz: range | tuple[int, ...] = range(1, 2**31)
-    max_channels: int = 1024
-    max_bytes: int = 2**62
-
-
-_FOUR_GIB = 2**32 - 4096  # 32-bit lengths, less some room for headers
-_MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_AIFF, _VORBIS = _Format("AIFF", max_bytes=_FOUR_GIB), _Format("OGG", "VORBIS", range(1, 200_001), 255)
-_FORMATS = {
-    "wav": _Format("WAV", max_bytes=_FOUR_GIB),
-    "flac": _Format("FLAC", rates_hz=range(1, 655_351), max_channels=8),
-    "ogg": _VORBIS,
-    "oga": _VORBIS,
-    "opus": _Format("OGG", "OPUS", (8000, 12000, 16000, 24000, 48000), 255),
-    "mp3": _Format("MP3", "MPEG_LAYER_III", _MP3_RATES_HZ, 2),
-    "aiff": _AIFF,
-    "aif": _AIFF,
-    "au": _Format("AU", max_bytes=_FOUR_GIB),
-    "caf": _Format("CAF"),
-    "w64": _Format("W64"),
-    "rf64": _Format("RF64"),
-}
-_WRITTEN_FRAMES = 16384  # libvorbis puts what it is given on the stack: no more than this at once
-
-
-def _known_format(name: str, format: str, sample_rate_hz: int, channels: int) -> _Format:
-    chosen = _FORMATS.get(format.lower())
-    if chosen is None:
-        what = f"format '{format}' is not known" if format else "has no suffix that names a format"
-        raise SoundError(f"{name}: {what}; choose one of {', '.join(_FORMATS)}")
-    if sample_rate_hz not in chosen.rates_hz:
-        rates = chosen.rates_hz
-        may = f"{rates[0]} to {rates[-1]}" if isinstance(rates, range) else "only " + ", ".join(map(str, rates))
-        raise SoundError(f"{name}: {format} cannot hold {sample_rate_hz} Hz ({may} Hz); choose wav or another rate")
-    if not 1 <= channels <= chosen.max_channels:
-        raise SoundError(f"{name}: {format} cannot hold {channels} channels (1 to {chosen.max_channels}); choose wav")
-    return chosen
-
-
-class SoundWriter:
-    """A sound file being written; a context manager that completes the file when its body succeeds.
-
-    ``target`` is a path or a binary file; one that cannot seek gets the whole file when all is written. ``format`` is a
-    suffix such as ``"wav"``: by default the path's own, and WAV for a file. Integer formats are 16-bit PCM. ``clipped``
-    counts the samples beyond -1..1 that were cut to it. Raises :class:`SoundError` before touching ``target`` where the
-    format is unknown or cannot hold the sample rate or the channels.
-    """
-
-    def __init__(self, target: Source, sample_rate_hz: int, channels: int, format: str | None = None) -> None:
-        self.name = _name(target)
-        if format is None:
-            format = os.path.splitext(target)[1][1:] if isinstance(target, str | os.PathLike) else "wav"
-        self.channels = channels
-        self.clipped = 0
-        self._frames = 0
-        self._format = _known_format(self.name, format, sample_rate_hz, channels)
-        self._sound: _Sequential | None = None
-        try:
-            self._target = open(target, "wb") if isinstance(target, str | os.PathLike) else target  # noqa: SIM115
-            self._owns_target = self._target is not target
-            self._file = self._target
-            if not self._target.seekable():
-                self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
-            self._sound = self._open(sample_rate_hz)
-        except (OSError, ValueError) as error:
-            raise _os_error(self.name, error, "write") from error
-
-    def _open(self, sample_rate_hz: int) -> _Sequential:
-        try:  # by descriptor where there is one: only so does libsndfile report a full disk
-            self._file.flush()
-            file: BinaryIO | int = self._file.fileno()
-        except OSError:  # a BytesIO
-            file = self._file
-        kind = {"format": self._format.container, "subtype": self._format.encoding, "closefd": False}
-        try:
-            return _Sequential(file, "w", sample_rate_hz, self.channels, **kind)
-        except soundfile.LibsndfileError as error:
-            self._discard()
-            raise SoundError(f"{self.name}: cannot write: {_reason(error)}") from error
-
-    def write(self, block: Block) -> None:
-        """Append a block ``[channels, n]``, cut to -1..1. A full disk or format raises :class:`SoundError`."""
-        assert self._sound is not None and block.ndim == 2 and block.shape[0] == self.channels
-        self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
-        self._frames += block.shape[1]
-        if self._frames * self.channels * 2 > self._format.max_bytes:
-            raise SoundError(f"{self.name}: {self._format.container} ends at 4 GiB; choose w64, rf64, caf or flac")
-        samples = np.clip(block.T, -1.0, 1.0).astype(np.float32)
-        try:
-            for start in range(0, len(samples), _WRITTEN_FRAMES):
-                self._sound.write(samples[start : start + _WRITTEN_FRAMES])
-        except soundfile.LibsndfileError as error:
-            raise SoundError(f"{self.name}: cannot write: {_reason(error)}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._discard()
-
-    def close(self) -> None:
-        """Complete the file. Raises :class:`SoundError` where its last part cannot be written."""
-        if self._sound is None:
-            return
-        try:
-            self._sound.close()
-            if self._file is not self._target:
-                self._file.seek(0)
-                shutil.copyfileobj(self._file, self._target)
-            self._target.flush()
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise _os_error(self.name, error, "write") from error
-        finally:
-            self._discard()
-
-    def _discard(self) -> None:
-        if self._sound is not None:
-            self._sound.close()
-            self._sound = None
-        if self._file is not self._target:
-            self._file.close()
-        if self._owns_target:
-            self._target.close()

@@ -1,0 +1,46 @@
+"""What reading and writing sound files share: libsndfile as it is used here, and its words for what went wrong."""
+
+import os
+from typing import BinaryIO
+
+import soundfile
+
+from vqaudio.errors import SoundError
+
+Source = str | os.PathLike[str] | BinaryIO
+
+
+class Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file read or written from end to end.
+
+    soundfile seeks after each block of a seekable file and cuts reads to the header's frame count. Seeking fails or is
+    inexact in compressed and in damaged files, and headers lie; called non-seekable, it simply reads on until the end.
+    """
+
+    def seekable(self) -> bool:
+        """False, whatever the file is."""
+        return False
+
+
+def name_of(source: Source) -> str:
+    """What messages call it."""
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    standard = {"<stdin>": "standard input", "<stdout>": "standard output"}
+    return standard.get(name, name) if isinstance(name, str) else "sound stream"
+
+
+def reason_of(error: soundfile.LibsndfileError) -> str:
+    """What libsndfile says, as part of a sentence."""
+    text: str = error.error_string.strip()
+    return text.removeprefix("Error : ").removeprefix("System error : ").rstrip(".")
+
+
+def os_error(name: str, error: Exception, doing: str) -> SoundError:
+    """The package's error for one of the operating system, met while ``doing`` (a verb) something with ``name``."""
+    reasons: dict[type[Exception], str] = {
+        FileNotFoundError: "no such file or folder; check the path",
+        IsADirectoryError: "is a folder, not a sound file; name a file in it",
+        PermissionError: "permission denied; change the file's permissions or choose another place",
+    }
+    reason = reasons.get(type(error)) or getattr(error, "strerror", None) or error
+    return SoundError(f"{name}: cannot {doing}: {reason}")
