@@ -13,7 +13,7 @@ import soundfile
 from sounds import cut, noise
 
 from vqaudio.errors import SoundError
-from vqaudio.io import sound as soundfiles
+from vqaudio.io import sound_writer
 from vqaudio.io.sound import SoundReader, Source, spool
 from vqaudio.io.sound_writer import SoundWriter
 
@@ -309,6 +309,6 @@ def test_a_failed_body_sends_nothing_down_a_pipe() -> None:
 
 
 def test_a_wav_is_not_let_grow_beyond_its_length_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(soundfiles._FORMATS, "wav", soundfiles._Format("WAV", max_bytes=1000))
+    monkeypatch.setitem(sound_writer._FORMATS, "wav", sound_writer._Format("WAV", max_bytes=1000))
     with pytest.raises(SoundError, match="4 GiB"), SoundWriter(tmp_path / "a.wav", RATE_HZ, 1) as writer:
         writer.write(noise(1, 501))
