@@ -14,11 +14,12 @@ SHELL := bash
 DEMO := .venv
 TEST := .venv-test
 DEV  := .venv-dev
+SITE := .venv-docs
 
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo test check format dev clean
+.PHONY: help demo docs test check format dev clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -43,8 +44,13 @@ format: $(DEV)/.stamp ## apply the formatter and the linter's safe fixes
 dev: $(DEV)/.stamp ## install into .venv-dev to work in: editable, with the tools
 	@echo "ready: source $(DEV)/bin/activate"
 
+docs: ## build the documentation into build/site
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python $(INSTALL) '.[docs]'
+	$(SITE)/bin/mkdocs build --quiet
+
 clean: ## remove environments, builds and caches
-	rm -rf $(DEMO) $(TEST) $(DEV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(DEV) $(SITE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 define lint
