@@ -43,7 +43,8 @@ def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
 
 
 @contextmanager
-def _sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) -> Iterator["SoundWriter"]:
+def sound_output(target: str, force: bool, sample_rate_hz: int, channels: int) -> Iterator["SoundWriter"]:
+    """Gives the writer of a sound file, which appears whole or not at all, or of standard output."""
     from vqaudio.io.atomic import atomic_path
     from vqaudio.io.sound import SoundWriter
 
@@ -150,7 +151,7 @@ def write_sample(
         with binary_output(target, force) as file:
             stream.write(file, codec.block_coder(stream.header.coder))
     else:
-        with _sound_output(target, force, rate_hz, 1) as writer:
+        with sound_output(target, force, rate_hz, 1) as writer:
             writer.write(codec.decode(stream, seed, speaker=voice))
     duration_s = stream.header.shape[0] / rate_hz
     report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
@@ -316,7 +317,7 @@ def decode_open(
         coded = decode_file(
             codec,
             stream,
-            lambda hz, channels: _sound_output(job.target, wishes.force, hz, channels),
+            lambda hz, channels: sound_output(job.target, wishes.force, hz, channels),
             wishes.seed,
             wishes.temperature,
             rate_hz,
