@@ -4,6 +4,8 @@ An actor that dies is started again and its shards are given out anew. No more s
 the actors busy.
 """
 
+import os
+import socket
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from vqaudio.io.token_folder import Shard
 
 LOCAL = "local"  # as an address: a cluster of this machine, for this command alone
 _SHARDS_AHEAD = 2  # an actor's: one in work and one waiting
+_PATIENCE_S = 10.0  # for a cluster to answer
 _RETRIES = 3  # of a shard whose actor died
 
 
@@ -27,9 +30,21 @@ class _ShardCoder:
     def __init__(self, model: str, device: str) -> None:
         self._codec: Codec = load(model, device)
 
+    def process(self) -> int:
+        """The number of the actor's process."""
+        return os.getpid()
+
     def code(self, shard: Shard) -> list[Outcome]:
+        """What the utterances of a shard come to."""
         with one_thread():
             return list(tokenize_all(self._codec, shard.entries))
+
+
+def _check_reachable(address: str) -> None:
+    """Raises ``OSError`` where nobody answers at HOST:PORT: Ray itself would try for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), _PATIENCE_S).close()
 
 
 class RayEncoder:
@@ -51,8 +66,9 @@ class RayEncoder:
         if self._owns_cluster:
             local = {"num_cpus": workers or None, "include_dashboard": False}
             try:
+                _check_reachable(address)
                 ray.init(**(local if address == LOCAL else {"address": address}), log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise ConfigError(
                     f"--ray {address}: there is no such cluster ({reason}); give {LOCAL} or auto"
