@@ -9,6 +9,7 @@ import torch
 from vqaudio.bitstream.entropy import BlockCoder, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
+from vqaudio.codecs.hub import PREFIX, fetch
 from vqaudio.codecs.image_sampler import grid_frequency_model
 from vqaudio.codecs.sampler import frequency_model
 from vqaudio.errors import ConfigError, ContainerError, ModelError
@@ -26,7 +27,8 @@ def bundled() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a bundled model, by name, or else the folder ``model`` itself.
+    """The folder of a bundled model, by name, of one on the Hugging Face hub (``hf://owner/name[@revision]``), or else
+    the folder ``model`` itself.
 
     Raises:
         ModelError: there is neither; the message lists the bundled names, the likeliest first.
@@ -34,6 +36,8 @@ def model_folder(model: str | Path) -> Path:
     names = bundled()
     if str(model) in names:
         return PRETRAINED / model
+    if str(model).startswith(PREFIX):
+        return fetch(str(model))
     folder = Path(model)
     if folder.is_dir():
         return folder
