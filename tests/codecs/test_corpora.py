@@ -277,6 +277,20 @@ def test_wrong_usage(run: Run, corpus: Path, tmp_path: Path, hearing_model: Path
         assert "pip install 'vqaudio[ray]'" in done.err
 
 
+@pytest.mark.parametrize("words", [("tokenize", "corpus", "-o", "out"), ("detokenize", "a.parquet", "-o", "out")])
+def test_without_its_extra_it_says_how_to_install_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    done = run(*words)
+    assert done.code == 1
+    assert len(done.lines) == 1
+    assert "needs pyarrow" in done.err
+    assert "pip install 'vqaudio[corpora]'" in done.err
+
+
 def test_a_row_of_ones_own(hearing_codec: Codec, tiny_codec: Codec) -> None:
     row = row_of(hearing_codec, np.zeros((4, 10)), "new")
     assert detokenize(hearing_codec, row).shape == (1, 10 * 256)

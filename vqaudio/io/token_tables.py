@@ -197,7 +197,7 @@ def _batch_rows(batch: Any) -> Iterator[TokenRow]:
         stages = codes[row].values
         count = len(stages)
         flat = stages.flatten().to_numpy(zero_copy_only=False)
-        yield _row(known, flat.reshape(count, -1) if count else flat.reshape(0, 0))
+        yield _row(known, flat.reshape(count, -1).copy() if count else np.zeros((0, 0), np.uint16))
 
 
 def _read_tar(path: Path) -> Iterator[TokenRow]:
