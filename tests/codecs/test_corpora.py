@@ -154,6 +154,12 @@ def test_going_on_leaves_what_is_there(corpus: Path, whole: Path, hearing_model:
     assert sum(before[name] != after[name] for name in after) == 1
 
 
+def test_parts_may_begin_at_the_same_moment(corpus: Path, hearing_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "tokens").mkdir(parents=True)  # as another part has left it until now
+    (tmp_path / "out" / ".half-written.json").write_bytes(b"{")
+    assert go(corpus, tmp_path / "out", hearing_model, part=Part(1, 8)).utterances == 4
+
+
 def test_another_run_is_refused(
     corpus: Path, whole: Path, hearing_model: Path, other_model: Path, tmp_path: Path
 ) -> None:

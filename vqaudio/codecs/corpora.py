@@ -203,9 +203,9 @@ class LocalEncoder:
     """
 
     def __init__(self, model: str | Path, device: str = "cpu", workers: int = 1) -> None:
-        self._model, self._device, self._workers = str(model), device, workers
+        self._model, self._device, self._workers = str(model_folder(model)), device, workers
         self._pool: ProcessPoolExecutor | None = None
-        self._codec = load(model, device) if workers == 1 else None
+        self._codec = load(self._model, device) if workers == 1 else None
 
     def __enter__(self) -> Self:
         return self

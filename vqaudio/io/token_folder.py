@@ -66,7 +66,7 @@ class TokenFolder:
 
     def __init__(self, path: Path, facts: RunFacts) -> None:
         self.path, self.facts = path, facts
-        if path.exists() and not (path / _RUN).is_file() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not (path / _RUN).is_file() and _holds_something_else(path):
             raise DataError(f"{path}: is no folder of tokens; give another, or an empty one")
         try:
             for folder in (_TOKENS, _STATE):
@@ -169,6 +169,13 @@ class TokenFolder:
                 file.write(data)
         except OutputError as error:
             raise OutputError(f"{error}; the same command goes on from here") from None
+
+
+def _holds_something_else(path: Path) -> bool:
+    """Says whether ``path`` is more than such a folder that another part of the work is about to make."""
+    if not path.is_dir():
+        return True
+    return any(inside.name not in (_TOKENS, _STATE) and not inside.name.startswith(".") for inside in path.iterdir())
 
 
 def _json(document: dict[str, Any]) -> bytes:
