@@ -10,19 +10,20 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-# Three environments: the package as users get it, the same with the tests' tools, and an editable one to work in.
+# Environments: the package as users get it, the same with the tests' tools, with large packages, and an editable one.
 DEMO := .venv
 TEST := .venv-test
+HEAVY := .venv-heavy
 DEV  := .venv-dev
 SITE := .venv-docs
 
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs test check format dev clean
+.PHONY: help demo docs test test-heavy check format dev clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
 
 demo: $(DEMO)/.stamp ## install into .venv and hear the codec: encode and decode a clip
 	$(DEMO)/bin/vqaudio demo
@@ -33,6 +34,12 @@ test: ## check, then the whole test suite, on the package installed into a fresh
 	$(TEST)/bin/python $(INSTALL) '.[test]'
 	$(call lint,$(TEST))
 	$(TEST)/bin/pytest
+
+test-heavy: ## the tests that need large packages (Ray), in an environment of their own
+	rm -rf $(HEAVY)
+	$(PYTHON) -m venv $(HEAVY)
+	$(HEAVY)/bin/python $(INSTALL) '.[test,ray]'
+	$(HEAVY)/bin/pytest -m heavy
 
 check: $(DEV)/.stamp ## lint, format and types, changing nothing
 	$(call lint,$(DEV))
@@ -50,7 +57,7 @@ docs: ## build the documentation into build/site
 	$(SITE)/bin/mkdocs build --quiet
 
 clean: ## remove environments, builds and caches
-	rm -rf $(DEMO) $(TEST) $(DEV) $(SITE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(HEAVY) $(DEV) $(SITE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 define lint

@@ -83,6 +83,7 @@ from pathlib import Path
 import torch
 from vqaudio.models.config import RunConfig, TrainConfig, model_from_mapping
 from vqaudio.training.shards import AudioShards
+from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.strict import from_mapping
 from vqaudio.training.loop import train
 
@@ -98,6 +99,14 @@ class Killer:
     def on_log(self, line):
         pass
 
+plain = AudioVQVAE.loss
+
+def overheard(self, batch):
+    with torch.random.fork_rng(), open(f"{folder}-noise-{os.environ.get('RANK', 0)}", "a") as file:
+        print(float(torch.rand(())), file=file)
+    return plain(self, batch)
+
+AudioVQVAE.loss = overheard
 train(config, AudioShards(Path(shards)), Path(folder), device="cpu", observer=Killer())
 """
 
@@ -372,6 +381,9 @@ def test_two_processes_are_as_one(shards: AudioShards, unbroken: Done, tmp_path:
     first, second = (checkpoint.load_model(path).quantizer for path in (unbroken.model, tmp_path / "run" / "model"))
     torch.testing.assert_close(first.codebook, second.codebook, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(first.ema_count, second.ema_count, rtol=1e-4, atol=1e-5)
+    noise = [(tmp_path / f"run-noise-{rank}").read_text().split() for rank in (0, 1)]
+    assert len(noise[0]) == len(noise[1]) == sum(phase.steps for phase in TRAIN.phases)
+    assert len({*noise[0], *noise[1]}) == 2 * len(noise[0])  # no number twice, in any step of any process
 
 
 # --- Phases -----------------------------------------------------------------------------------------------------------

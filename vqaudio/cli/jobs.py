@@ -45,9 +45,10 @@ def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
 
 
 @contextmanager
-def _sound_output(
+def sound_output(
     target: str, force: bool, sample_rate_hz: int, channels: int, comment: str = ""
 ) -> Iterator["SoundWriter"]:
+    """Gives the writer of a sound file, which appears whole or not at all, or of standard output."""
     from vqaudio.io.atomic import atomic_path
     from vqaudio.io.sound_writer import SoundWriter
 
@@ -156,7 +157,7 @@ def write_sample(
         with binary_output(target, force) as file:
             stream.write(file, codec.block_coder(stream.header.coder))
     else:
-        with _sound_output(target, force, rate_hz, 1) as writer:
+        with sound_output(target, force, rate_hz, 1) as writer:
             writer.write(codec.decode(stream, seed=seed, speaker=voice))
     duration_s = stream.header.shape[0] / rate_hz
     report.result(f"{target}: {duration_s:.2f} s of new speech", {"output": target, "duration_s": duration_s})
@@ -337,7 +338,7 @@ def decode_open(
     with report.progress(job.name) as progress:
         coded = codec.decode_file(
             stream,
-            lambda hz, channels: _sound_output(job.target, request.force, hz, channels, request.comment),
+            lambda hz, channels: sound_output(job.target, request.force, hz, channels, request.comment),
             options,
             progress=progress,
         )

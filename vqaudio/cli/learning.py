@@ -2,6 +2,7 @@
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -83,6 +84,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another value, e.g. train.phases.0.steps=100; repeatable."),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--start-from", metavar="M", help="A model whose weights the run begins with: to fine-tune it."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -91,10 +96,13 @@ def train(
     from vqaudio.models.config import load_run
 
     settings = load_run(config, tuple(changes or ()))
-    from vqaudio.codecs.bundled import choose_device
+    from vqaudio.codecs.bundled import choose_device, model_folder
     from vqaudio.training.image_shards import open_shards
     from vqaudio.training.loop import train as run
 
+    if start_from is not None:
+        beginning = str(model_folder(start_from))
+        settings = replace(settings, train=replace(settings.train, start_from=beginning))
     report = Report(quiet)
     shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
     with progress_bar() if report.shows_bars() else nullcontext() as bar:

@@ -10,6 +10,7 @@ from vqaudio.bitstream.entropy import BlockCoder, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
 from vqaudio.codecs.frequency import frequency_model_of
+from vqaudio.codecs.hub import PREFIX, fetch
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
@@ -23,7 +24,8 @@ def bundled() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a bundled model, by name, or else the folder ``model`` itself.
+    """The folder of a bundled model, by name, of one on the Hugging Face hub (``hf://owner/name[@revision]``), or else
+    the folder ``model`` itself.
 
     Raises:
         ModelError: there is neither; the message lists the bundled names, the likeliest first.
@@ -31,6 +33,8 @@ def model_folder(model: str | Path) -> Path:
     names = bundled()
     if str(model) in names:
         return PRETRAINED / model
+    if str(model).startswith(PREFIX):
+        return fetch(str(model))
     folder = Path(model)
     if folder.is_dir():
         return folder

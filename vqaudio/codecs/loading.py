@@ -16,7 +16,8 @@ def load(model: str | Path = "speech", device: str = "auto") -> Codec | ImageCod
     """The codec of a bundled model, by name, or of a model's folder: a :class:`Codec` or an :class:`ImageCodec`.
 
     Args:
-        model: a name out of :func:`vqaudio.codecs.speech.bundled`, or a model's folder.
+        model: a name out of :func:`vqaudio.codecs.speech.bundled`, a model's folder, or ``hf://owner/name[@revision]``
+            of one on the Hugging Face hub.
         device: where the convolutions run: "auto", "cpu" or "cuda".
 
     Raises:

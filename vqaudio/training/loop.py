@@ -80,6 +80,11 @@ def train(
     return _Run(config, shards, folder, fabric, observer).go(newest)
 
 
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """What the random numbers of one step of one process begin with: each process has noise of its own."""
+    return seed * 1_000_003 + step + rank * 0x9E3779B97F4A7C15 % 2**63
+
+
 def _newest_checkpoint(folder: Path) -> Path | None:
     found = sorted(path for path in (folder / CHECKPOINTS).glob("[0-9]*") if path.is_dir())
     return found[-1] if found else None
@@ -183,7 +188,7 @@ class _Run:
         started = time.monotonic()
         train, state = self.config.train, self.state
         assert self.optimizer is not None
-        torch.manual_seed(train.seed * 1_000_003 + state.step)
+        torch.manual_seed(step_seed(train.seed, state.step, self.fabric.global_rank))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(phase, state.phase_step)
         with self.fabric.autocast():  # which Fabric sees to by itself only where it wraps the model for DDP
