@@ -12,7 +12,7 @@ from vqaudio.codecs.speech import load
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "live"))
 
-import loss  # noqa: E402 - from the recipe's folder
+import loss
 
 
 @pytest.mark.parametrize("pattern", loss.PATTERNS)

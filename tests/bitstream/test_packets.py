@@ -43,7 +43,7 @@ def codes_of(own: PacketHeader, vectors: int, seed: int = 0) -> np.ndarray:
 
 def sent(own: PacketHeader, codes: np.ndarray, samples: int = 77) -> list[bytes]:
     writer = PacketWriter(own)
-    return [own.to_bytes(), *writer.push(codes), *writer.flush(samples)]
+    return [own.to_bytes(), *writer.push(codes), writer.flush(samples)]
 
 
 def received(data: list[bytes]) -> tuple[np.ndarray, PacketReader]:
@@ -74,7 +74,7 @@ def test_what_is_sent_comes_back_in_any_cut(
     came, reader = received(pieces)
     assert np.array_equal(came, codes)
     assert reader.header == own
-    assert reader.ended == (vectors > 0)
+    assert reader.ended
 
 
 def test_each_packet_is_given_as_soon_as_it_is_whole() -> None:
@@ -111,8 +111,8 @@ def test_of_a_burst_the_last_packet_is_repeated() -> None:
 def test_late_and_repeated_packets_are_left_out() -> None:
     own = header()
     codes = codes_of(own, 12)
-    start, one, two, three, four = sent(own, codes)
-    came, _ = received([start, one, one, three, two, start, four])
+    start, one, two, three, four, end = sent(own, codes)
+    came, _ = received([start, one, one, three, two, start, four, end])
     expected = codes.copy()
     expected[:, 3:6] = -2
     assert np.array_equal(came, expected)
@@ -123,7 +123,7 @@ def test_sequence_numbers_go_round() -> None:
     writer, reader = PacketWriter(own), PacketReader(own)
     codes = codes_of(own, 70_000)
     arrived = [found for packet in writer.push(codes) for found in reader.push(packet)]
-    assert len(arrived) == 69_999
+    assert len(arrived) == 70_000
     assert not any(found.lost for found in arrived)
 
 
@@ -149,10 +149,10 @@ def test_one_wrong_bit_costs_one_packet(data: st.DataObject) -> None:
     bit = data.draw(st.integers(0, 8 * len(sound) - 1))
     sound[bit // 8] ^= 1 << bit % 8
     came, _ = received([packets[0], bytes(sound)])
-    struck = min(bit // 8 // len(packets[1]), 3)
+    struck = bit // 8 // len(packets[1])
     expected = codes.copy()
     expected[:, 3 * struck : 3 * struck + 3] = -2
-    assert np.array_equal(came, expected[:, :9] if struck == 3 else expected)
+    assert np.array_equal(came, expected)
 
 
 @given(st.binary(max_size=300), st.integers(0, 3))
@@ -169,7 +169,7 @@ def test_foreign_bytes_between_packets_are_passed_over(noise: bytes, where: int)
 def test_hostile_bytes_raise_one_error_or_give_bounded_codes(data: bytes) -> None:
     reader = PacketReader(header())
     for arrived in reader.push(SYNC + data):
-        assert arrived.codes.max() < 300
+        assert (arrived.codes < 300).all()
     assert len(reader._held) <= len(data) + 2
     with suppress(ContainerError):
         assert PacketReader().push(data) == []
@@ -184,7 +184,7 @@ def test_hostile_bytes_raise_one_error_or_give_bounded_codes(data: bytes) -> Non
         ("vector_length", 0),
         ("num_quantizers", 33),
         ("codebook_size", 1),
-        ("vectors", 65),
+        ("vectors", 64),
         ("repeated", 5),
         ("level", float("nan")),
         ("level", -1.0),
@@ -238,7 +238,7 @@ def test_a_stream_goes_into_packets_and_back(vectors: int, frames: int) -> None:
     assert np.array_equal(again.tokens, stream.tokens)
     assert again.damage == ()
     if vectors == 10:
-        torn = packets_to_stream(packets[:2] + packets[3:-1])
+        torn = packets_to_stream(packets[:2] + packets[3:])
         assert torn.damage == (Damage(0, 12, 23),)
         assert np.array_equal(torn.codes[0, :, 3:6], np.repeat(stream.codes[0, :, 2:3], 3, axis=1))
 

@@ -6,7 +6,7 @@ docs/packets.md is the specification. All numbers are little-endian::
     - 1 u16 | quantizers - 1 u8 | codebook size - 1 u16 | vectors a packet - 1 u8 | quantizers repeated u8 | level f32
     | CRC-32
 
-    packet: sync 2 | sequence u16 | flags and vectors - 1 u8 | [samples u48] | codes | [codes repeated] | CRC-32
+    packet: sync 2 | sequence u16 | flags and vectors u8 | [samples u48] | codes | [codes repeated] | CRC-32
 
 Codes are packed as in a .vqa file. A reader that meets damage goes on at the next packet with a right CRC; a packet may
 repeat the first quantizers of the one before it, so that a loss that stands alone costs detail and no more.
@@ -29,7 +29,7 @@ MAGIC = b"\x8bVQL"
 VERSION = 1
 SYNC = b"\xb5\x4c"
 MAX_QUANTIZERS = 32
-MAX_VECTORS = 64  # a packet
+MAX_VECTORS = 63  # a packet
 MAX_GAP = 256  # packets that are counted as lost; after more the stream begins anew
 UNKNOWN = -1  # a code that did not arrive, of a vector of which others did
 _TOKENS_PER_BLOCK = 2048
@@ -52,7 +52,7 @@ class PacketHeader:
         vector_length: samples, at the model's rate, that a vector stands for.
         num_quantizers: codes of a vector, 1 to 32.
         codebook_size: 2 to 65,536.
-        vectors: of a packet, 1 to 64; the last may hold fewer.
+        vectors: of a packet, 1 to 63; the last may hold fewer, or none.
         repeated: quantizers of the packet before that each repeats, 0 to ``num_quantizers``.
         level: a linear gain that decoding restores; finite, not negative, rounded to float32.
 
@@ -126,7 +126,7 @@ class PacketHeader:
     def body_size(self, flags: int) -> int:
         """Bytes between a packet's head and its CRC, by its byte of flags and vectors."""
         repeats = packed_bytes(self.vectors * self.repeated, self.bits) if flags & _REPEATS else 0
-        own = packed_bytes(((flags & _VECTORS) + 1) * self.num_quantizers, self.bits)
+        own = packed_bytes((flags & _VECTORS) * self.num_quantizers, self.bits)
         return own + repeats + (U48 if flags & _ENDS else 0)
 
 
@@ -154,20 +154,18 @@ class PacketWriter:
         check_codes(codes, self.header.codebook_size)
         self._waiting = np.concatenate([self._waiting, codes.astype(np.int32)], axis=1)
         packets, size = [], self.header.vectors
-        while self._waiting.shape[1] > size:  # one more is held, so that the last can say that it is
+        while self._waiting.shape[1] >= size:
             packets.append(self._packet(self._waiting[:, :size], None))
             self._waiting = self._waiting[:, size:]
         return packets
 
-    def flush(self, samples: int) -> list[bytes]:
-        """The last packet, of a stream of ``samples`` samples of the original; none where there are no codes."""
-        if not self._waiting.shape[1]:
-            return []
+    def flush(self, samples: int) -> bytes:
+        """The last packet, with the codes that are left, perhaps none, of a stream of ``samples`` samples."""
         last, self._waiting = self._packet(self._waiting, samples), self._waiting[:, :0]
-        return [last]
+        return last
 
     def _packet(self, codes: Codes, samples: int | None) -> bytes:
-        header, flags = self.header, codes.shape[1] - 1
+        header, flags = self.header, codes.shape[1]
         body = b""
         if samples is not None:
             flags |= _ENDS
@@ -258,7 +256,7 @@ class PacketReader:
         if place + _HEAD.size > len(self._held):
             return None
         flags = self._held[place + _HEAD.size - 1]
-        if (flags & _VECTORS) >= self.header.vectors:
+        if (flags & _VECTORS) > self.header.vectors or not flags & (_VECTORS | _ENDS):
             return 0
         return _HEAD.size + self.header.body_size(flags) + CRC.size
 
@@ -273,7 +271,7 @@ class PacketReader:
         body, samples = packet[_HEAD.size :], None
         if flags & _ENDS:
             samples, body = int.from_bytes(body[:U48], "little"), body[U48:]
-        vectors = (flags & _VECTORS) + 1
+        vectors = flags & _VECTORS
         own = packed_bytes(vectors * header.num_quantizers, header.bits)
         try:
             codes = self._unpacked(body[:own], vectors, header.num_quantizers)
@@ -329,7 +327,7 @@ def stream_to_packets(
     writer = PacketWriter(header)
     for first in range(0, stream.codes.shape[2], vectors):
         yield from writer.push(stream.codes[0, :, first : first + vectors])
-    yield from writer.flush(own.shape[0])
+    yield writer.flush(own.shape[0])
 
 
 def packets_to_stream(packets: Iterable[bytes]) -> Stream:

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from vqaudio import __version__
-from vqaudio.cli import coding, describing, learning, measuring, sampling, voices
+from vqaudio.cli import coding, describing, devices, learning, measuring, sampling, voices
 from vqaudio.cli.console import (
     complain,
     is_broken_pipe,
@@ -25,7 +25,7 @@ from vqaudio.cli.console import (
 )
 from vqaudio.cli.options import app
 
-VERBS = (coding, sampling, voices, measuring, describing, learning)  # each adds its own to the program
+VERBS = (coding, devices, sampling, voices, measuring, describing, learning)  # each adds its own to the program
 
 
 def _print_version(wanted: bool) -> None:
