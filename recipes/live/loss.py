@@ -29,7 +29,7 @@ REPEATED = (0, 3)  # quantizers that the next packet repeats
 BURST = 3.0  # packets, on average
 METRICS = ("stoi", "distillmos")
 LABELS = {"stoi": "STOI", "distillmos": "DistillMOS"}
-HOP = 8  # the sound is the same with any; more are quicker
+HOP = 8  # the sound is the same with any, up to rounding; more are quicker
 
 
 def losses(count: int, share: float, pattern: str, rng: np.random.Generator) -> np.ndarray:

@@ -82,7 +82,7 @@ def page(document: dict[str, Any]) -> str:
         f"{document['utterances']} utterances, {document['seconds']:.0f} s, model {document['model']}; processor time "
         "on one core; the delay of encoder and decoder together, as they promise it.",
         "",
-        "| hop, vectors | encode, times real time | decode | both | delay, ms | vectors with another code | sound, dB |",
+        "| hop, vectors | encode, times real time | decode | both | delay, ms | other codes, vectors | sound, dB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in document["rows"]:

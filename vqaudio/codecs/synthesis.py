@@ -67,12 +67,15 @@ def prepare(model: VocoderVQVAE, filters: MinimumPhase, codes: Codes, inner: sli
     device = model.device
     with one_thread(), torch.autocast(device.type, enabled=False):
         who = None if voice is None else torch.from_numpy(voice)[None].to(device)
-        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
+        # frames are most of the work, and only those near the wanted ones matter
+        per_vector = model.config.conditioning.frames_per_vector
+        skipped = max(0, inner.start // model.num_quantizers + model.conditioning.delay_frames // -per_vector)
+        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who, skipped)
         bands, pitch = model.parameters_of(features)
         f0 = torch.where(pitch.voiced, pitch.hz, 0.0)[0].float().cpu().numpy()
         log_power = bands[0].T.float().clamp(*_LOG_POWER).cpu().numpy()
     first, end = inner.start * model.frames_per_token, inner.stop * model.frames_per_token
-    frames = np.minimum(np.arange(first, end + _AHEAD), len(f0) - 1)
+    frames = np.minimum(np.arange(first, end + _AHEAD) - skipped * per_vector, len(f0) - 1)
     return Prepared(f0[frames], filters.responses(log_power[frames[:-1]]))
 
 
