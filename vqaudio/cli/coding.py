@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vqaudio.cli.console import Report
 from vqaudio.cli.conversion import CONVERTED, Voices, check_speakers, convert_one, plan_conversions, semitones_of
 from vqaudio.cli.jobs import (
     Codecs,
@@ -14,14 +15,17 @@ from vqaudio.cli.jobs import (
     load_ready,
     report_for,
 )
+from vqaudio.cli.live import check_standard, decode_live, encode_live, gain_of
 from vqaudio.cli.options import (
     CoderWord,
     Device,
     DeviceOption,
     ForceOption,
     FormantsOption,
+    GainOption,
     InputsArgument,
     JsonOption,
+    LiveOption,
     ModelOption,
     OutputOption,
     QuietOption,
@@ -29,12 +33,14 @@ from vqaudio.cli.options import (
     SpeakerOption,
     TemperatureOption,
     app,
+    refuse_given,
 )
 from vqaudio.cli.paths import Job, decoded_suffix, make_folders, plan
 
 
 @app.command()
 def encode(
+    context: typer.Context,
     inputs: InputsArgument,
     output: OutputOption = None,
     model: Annotated[
@@ -45,12 +51,31 @@ def encode(
         CoderWord | None,
         typer.Option("--coder", help="How the tokens are written: by default with the prior where the model has one."),
     ] = None,
+    live: LiveOption = False,
+    rate: Annotated[
+        int, typer.Option("--rate", metavar="HZ", min=1000, max=768000, help="Live: of sound without a header.")
+    ] = 16000,
+    channels: Annotated[int, typer.Option("--channels", min=1, max=1024, help="Live: of sound without a header.")] = 1,
+    gain: GainOption = "auto",
+    repeat: Annotated[
+        int,
+        typer.Option("--repeat", min=0, max=32, help="Live: quantizers that the next packet repeats, for losses."),
+    ] = 0,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Sounds and pictures to .vqa streams: what libsndfile reads, at any rate, with any channels; what Pillow reads."""
+    """Sounds and pictures to .vqa streams: what libsndfile reads, at any rate, with any channels; what Pillow reads.
+
+    --live takes 16-bit samples or a WAV from standard input and writes packets as soon as they are full.
+    """
+    if live:
+        refuse_given(context, "does not apply to --live", "coder", "force", "as_json")
+        check_standard(inputs, output)
+        encode_live(model or "speech", device, rate, channels, gain_of(gain), repeat, quiet)
+        return
+    refuse_given(context, "goes with --live", "rate", "channels", "gain", "repeat")
     jobs = plan(inputs, output, lambda source: ".vqa")
     report = report_for(jobs, quiet, as_json)
     encoders = Encoders(model, device, coder, report)
@@ -63,6 +88,7 @@ def encode(
 
 @app.command()
 def decode(
+    context: typer.Context,
     inputs: InputsArgument,
     output: OutputOption = None,
     model: Annotated[
@@ -84,6 +110,8 @@ def decode(
     speaker: SpeakerOption = None,
     pitch: Annotated[float, typer.Option("--pitch", metavar="SEMITONES", help="Move the pitch.")] = 0.0,
     formants: FormantsOption = 0.0,
+    live: LiveOption = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Live: 16-bit samples without a header, not a WAV.")] = False,
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -91,8 +119,21 @@ def decode(
 ) -> None:
     """Streams (.vqa) to sounds and pictures; OUT's suffix names the format, by default WAV of 16 bits, or PNG.
 
-    Seed, temperature, rate, exact, speaker, pitch and formants are for sounds.
+    Seed, temperature, rate, exact, speaker, pitch and formants are for sounds. --live takes the packets of encode
+    --live from standard input and writes sound as soon as it is made.
     """
+    if live:
+        refuse_given(
+            context, "does not apply to --live", "temperature", "exact", "pitch", "formants", "force", "as_json"
+        )
+        check_standard(inputs, output)
+        DecodeRequest(rate=rate)  # refuses a bad rate
+        report = Report(quiet, standard_output_taken=True)
+        voice_of = partial(Voices(report).of, speaker=speaker)
+        decode_live(Codecs(model, device, report), voice_of, seed, rate, raw, report)
+        report.finish()
+        return
+    refuse_given(context, "goes with --live", "raw")
     jobs = plan(inputs, output, decoded_suffix)
     report = report_for(jobs, quiet, as_json)
     voices = Voices(report)

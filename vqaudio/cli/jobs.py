@@ -26,6 +26,7 @@ from vqaudio.errors import ModelError, SoundError
 
 if TYPE_CHECKING:
     from vqaudio.bitstream.header import Coder, Header
+    from vqaudio.bitstream.packets import PacketHeader
     from vqaudio.bitstream.stream import Stream
     from vqaudio.codecs.files import OpenStream, TranscodeResult
     from vqaudio.codecs.image import ImageCodec
@@ -252,7 +253,15 @@ class Codecs:
         self._named = load_any(model, device, report) if model else None
         self._bundled: dict[bytes, Codec | ImageCodec] = {}
 
-    def of(self, header: "Header") -> "Codec | ImageCodec":
+    def expect(self, name: str) -> None:
+        """Loads the bundled model ``name`` now, before the streams come that most likely need it."""
+        from vqaudio.codecs.bundled import model_folder
+        from vqaudio.models.checkpoint import fingerprint
+
+        if self._named is None:
+            self._bundled[fingerprint(model_folder(name))] = load_any(name, self._device, self._report)
+
+    def of(self, header: "Header | PacketHeader") -> "Codec | ImageCodec":
         """The codec for a stream with this header; ``ModelError`` where there is none."""
         from vqaudio.codecs.bundled import find_bundled
 

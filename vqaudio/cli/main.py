@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from vqaudio import __version__
-from vqaudio.cli import coding, corpora, describing, hub, learning, measuring, sampling, voices
+from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, voices
 from vqaudio.cli.console import (
     complain,
     is_broken_pipe,
@@ -25,7 +25,17 @@ from vqaudio.cli.console import (
 )
 from vqaudio.cli.options import app
 
-VERBS = (coding, sampling, voices, measuring, describing, learning, corpora, hub)  # each adds its own to the program
+VERBS = (
+    coding,
+    devices,
+    sampling,
+    voices,
+    measuring,
+    describing,
+    learning,
+    corpora,
+    hub,
+)  # each adds its own to the program
 
 
 def _print_version(wanted: bool) -> None:

@@ -53,6 +53,10 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="A
 TemperatureOption = Annotated[
     float | None, typer.Option("--temperature", help="Above 0; less is more cautious. By default the model's own.")
 ]
+LiveOption = Annotated[bool, typer.Option("--live", help="Standard input to standard output, while it comes.")]
+GainOption = Annotated[
+    str, typer.Option("--gain", metavar="auto|G", help="Live: the factor to the usual level, or adapted to the sound.")
+]
 SpeakerOption = Annotated[
     str | None,
     typer.Option(

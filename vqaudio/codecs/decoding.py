@@ -14,7 +14,7 @@ from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
 from vqaudio.codecs.resampling import resampled
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import layout
-from vqaudio.codecs.synthesis import WINDOW_TOKENS, ParameterVocoder
+from vqaudio.codecs.synthesis import STREAM_HOP, WINDOW_TOKENS, ParameterVocoder, stream_reach
 from vqaudio.codecs.tokens import Mute, TokenRange, Window, code_windows
 from vqaudio.errors import ConfigError, ModelError
 from vqaudio.io.resample import resampled_length
@@ -50,7 +50,10 @@ def synthesize(
     vocoder: Callable[[Window], Block]
     if isinstance(model, VocoderVQVAE):
         vocoder = ParameterVocoder(model, sampling, channels)
-        windows = code_windows(ranges, tokens, WINDOW_TOKENS, vocoder.reach)
+        size, reach = WINDOW_TOKENS, vocoder.reach
+        if sampling.exact:  # then to the last bit as a live stream
+            size, reach = STREAM_HOP * model.num_quantizers, stream_reach(model)
+        windows = code_windows(ranges, tokens, size, reach)
     elif isinstance(model, AudioVQVAE):
         vocoder, windows = _drawn(model, tokens, channels, ranges, sampling)
     else:

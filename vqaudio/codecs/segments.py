@@ -7,17 +7,18 @@ not on the number of threads: the segments, and the groups that go through the k
 stream's length. Of a short sound there are few, each spoken alone: company pays from about eight on.
 """
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from vqaudio.arrays import Block
 from vqaudio.codecs.sampler import Sampler
@@ -96,6 +97,12 @@ class Part(NamedTuple):
     generator: np.random.Generator
 
 
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """Those of the libraries that do the products, which are loaded by now; to look for them takes 2 ms each time."""
+    return ThreadpoolController()
+
+
 class _OneBlasThread:
     """Holds BLAS to one thread while any call needs it, and gives back what was before when the last one has ended.
 
@@ -105,7 +112,7 @@ class _OneBlasThread:
 
     def __init__(self) -> None:
         self._lock, self._users = threading.Lock(), 0
-        self._limits: threadpool_limits | None = None
+        self._limits: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
@@ -120,7 +127,7 @@ class _OneBlasThread:
                 _in_a_thread(self._give_back)
 
     def _limit(self) -> None:
-        self._limits = threadpool_limits(1, "blas")
+        self._limits = _thread_pools().limit(limits=1, user_api="blas")
 
     def _give_back(self) -> None:
         if self._limits is not None:
@@ -141,7 +148,7 @@ _ONE_BLAS_THREAD = _OneBlasThread()
 def one_thread() -> Iterator[None]:
     """Networks run in one thread of this thread's own: with one they round alike wherever they run."""
     torch.get_num_threads()  # a thread's first call of torch sets its number of threads, which must not come later
-    with threadpool_limits(1, "openmp"):
+    with _thread_pools().limit(limits=1, user_api="openmp"):
         yield
 
 

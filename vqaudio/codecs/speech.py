@@ -33,6 +33,8 @@ from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress,
 from vqaudio.codecs.pitch_shift import LONGEST_S, keeping_semitones
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
+from vqaudio.codecs.streaming import StreamDecoder, StreamEncoder
+from vqaudio.codecs.synthesis import STREAM_HOP
 from vqaudio.codecs.tokens import TokenRange, read_ranges
 from vqaudio.codecs.voice_file import load_voice, save_voice
 from vqaudio.errors import ContainerError, ModelError
@@ -40,6 +42,7 @@ from vqaudio.io.resample import StreamingResampler, resampled_length
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
 from vqaudio.models.speech_model import SpeechModel
+from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 _LOUDEST = float(np.finfo(np.float32).max)
 _DEFAULT = DecodeOptions()
@@ -248,6 +251,49 @@ class Codec(BaseCodec):
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""
         warm_decoder(self.model)
 
+    # -------------------------------------------------------------------------------------------------------- live
+
+    def stream_encoder(
+        self, sample_rate_hz: int | None = None, *, gain: float | None = 1.0, hop: int = STREAM_HOP
+    ) -> StreamEncoder:
+        """An encoder of one channel of live sound.
+
+        Args:
+            sample_rate_hz: of the sound; left out, the model's.
+            gain: the factor that normalises the level; None adapts it to the sound, from the past alone.
+            hop: vectors that are coded at once, 1 to 8: more take less time and come later.
+
+        Raises:
+            SoundError: the sample rate is not supported.
+            ConfigError: an option is out of range.
+        """
+        return StreamEncoder(self.model, sample_rate_hz or self.sample_rate, gain, hop)
+
+    def stream_decoder(
+        self,
+        *,
+        seed: int = 0,
+        speaker: str | Voice | None = None,
+        sample_rate_hz: int | None = None,
+        level: float = 1.0,
+        hop: int = STREAM_HOP,
+    ) -> StreamDecoder:
+        """A decoder of one channel's codes as they come.
+
+        Args: as of :meth:`decode`, but that the rate left out is the model's; ``level`` is the factor from normalised
+        to wanted loudness, and ``hop`` vectors, 1 to 8, are decoded at once: more take less time and come later.
+
+        Raises:
+            ModelError: the speaker is unknown, or missing; or the model is none of speech parameters.
+            SoundError: the sample rate is not supported.
+            ConfigError: an option is out of range.
+        """
+        if not isinstance(self.model, VocoderVQVAE):
+            kind = self.config.kind
+            raise ModelError(f"a model of kind {kind!r} does not decode live sound: give one of kind vocoder-vqvae")
+        sampling = self._sampling(DecodeOptions(seed=seed, speaker=speaker))
+        return StreamDecoder(self.model, sampling, sample_rate_hz or self.sample_rate, level, hop)
+
     # ------------------------------------------------------------------------------------------------------- files
 
     def encode_file(
@@ -317,10 +363,12 @@ class Codec(BaseCodec):
         self.check(header)
         rate_hz = header.sample_rate_hz if options.sample_rate_hz is None else options.sample_rate_hz
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
+        return decode_blocks(self.model, header, ranges, self._sampling(options), rate_hz)
+
+    def _sampling(self, options: DecodeOptions) -> Sampling:
         warmth = self.config.temperature if options.temperature is None else options.temperature
         ratios = (2 ** (semitones / 12) for semitones in (options.pitch_semitones, options.formant_semitones))
-        sampling = Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker), *ratios)
-        return decode_blocks(self.model, header, ranges, sampling, rate_hz)
+        return Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker), *ratios)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | str | None) -> Header:
         return Header(

@@ -5,6 +5,7 @@ its place in the stream, so that what comes out does not depend on the number of
 go through each channel once, from its first sample to its last.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 WINDOW_TOKENS = 2048  # of which sound is made at once
 _PIECE_TOKENS = 1024  # a part of a window, worked out by one thread
+STREAM_HOP = 2  # vectors of a stream in strict order, as a live one, that are worked out at once
 _AHEAD = 2  # frames after a piece that its sound depends on
 _LOG_POWER = -40.0, 12.0  # what a band may have: speech stays within -28 to 2, and no codes make what overflows
 
@@ -50,6 +52,7 @@ class Synthesizer:
         return self._filter.push(self._excitation.push(prepared.f0_hz), prepared.responses)
 
 
+@functools.lru_cache(maxsize=8)
 def filter_of(config: VocoderVQVAEConfig, formants: float = 1.0) -> MinimumPhase:
     """The filter that the model's bands mean, its formants at a ratio of their frequencies."""
     return MinimumPhase(config.vocoder.bands, config.sample_rate_hz, config.vocoder.sharpen, formants)
@@ -64,13 +67,23 @@ def prepare(model: VocoderVQVAE, filters: MinimumPhase, codes: Codes, inner: sli
     device = model.device
     with one_thread(), torch.autocast(device.type, enabled=False):
         who = None if voice is None else torch.from_numpy(voice)[None].to(device)
-        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who)
+        # frames are most of the work, and only those near the wanted ones matter
+        per_vector = model.config.conditioning.frames_per_vector
+        skipped = max(0, inner.start // model.num_quantizers + model.conditioning.delay_frames // -per_vector)
+        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who, skipped)
         bands, pitch = model.parameters_of(features)
         f0 = torch.where(pitch.voiced, pitch.hz, 0.0)[0].float().cpu().numpy()
         log_power = bands[0].T.float().clamp(*_LOG_POWER).cpu().numpy()
     first, end = inner.start * model.frames_per_token, inner.stop * model.frames_per_token
-    frames = np.minimum(np.arange(first, end + _AHEAD), len(f0) - 1)
+    frames = np.minimum(np.arange(first, end + _AHEAD) - skipped * per_vector, len(f0) - 1)
     return Prepared(f0[frames], filters.responses(log_power[frames[:-1]]))
+
+
+def stream_reach(model: VocoderVQVAE) -> Reach:
+    """Tokens before and after some from which their sound follows; :class:`ParameterVocoder` allows for more."""
+    ahead = -(-(model.conditioning.delay_frames + _AHEAD) // model.config.conditioning.frames_per_vector)
+    after = (model.conditioning.delay_vectors + ahead) * model.num_quantizers
+    return Reach(model.conditioning_reach.before, after)
 
 
 class ParameterVocoder:
@@ -81,7 +94,7 @@ class ParameterVocoder:
         if sampling.temperature != model.config.temperature:
             raise ConfigError("temperature does not apply: this model's decoder draws no samples; leave it out")
         self._model, self._voice, self._pitch = model, sampling.voice, np.float32(sampling.pitch)
-        self._filters = filter_of(model.config, sampling.formants)
+        self.filters = filter_of(model.config, sampling.formants)
         generators = (np.random.default_rng([sampling.seed, channel]) for channel in range(channels))
         self._synthesizers = [Synthesizer(model.config, generator) for generator in generators]
 
@@ -108,7 +121,7 @@ class ParameterVocoder:
         before, after = self.reach
         low = max(inner.start - before, 0)
         own = slice(inner.start - low, inner.stop - low)
-        prepared = prepare(self._model, self._filters, codes[low : inner.stop + after], own, self._voice)
+        prepared = prepare(self._model, self.filters, codes[low : inner.stop + after], own, self._voice)
         return prepared._replace(f0_hz=prepared.f0_hz * self._pitch)
 
 

@@ -105,9 +105,16 @@ class StreamingResampler:
                 raise SoundError(f"cannot resample {rate_hz} Hz: rates may be {supported}; correct the file's header")
         divisor = gcd(from_hz, to_hz)
         self._down, self._up = from_hz // divisor, to_hz // divisor
-        self._channels = 1
+        self._from_hz, self._channels = from_hz, 1
         self._pushed = self._returned = 0
         self._pending: Block | None = None
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds, at most, from a sample to the call that returns what it becomes."""
+        if self._down == self._up:
+            return 0.0
+        return (self._down + _period(self._down, self._up).width) / self._from_hz
 
     def push(self, block: Block) -> Block:
         """Add a block ``[channels, n]``; returns ``[channels, m]``, all that is certain by now, perhaps nothing."""

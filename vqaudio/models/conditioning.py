@@ -67,9 +67,12 @@ class ConditioningStack(nn.Module):
         """Frames that the blocks at their rate look ahead."""
         return sum(self.config.frame_dilations)
 
-    def forward(self, z_q: Tensor, voice: Tensor | None = None) -> Tensor:
-        """``[B, D, vectors]`` and, where voiced, a speaker's vector ``[B, V]`` to ``[B, F, frames]``."""
-        x = self._through(self.blocks, self.into(z_q), voice)
+    def forward(self, z_q: Tensor, voice: Tensor | None = None, first: int = 0) -> Tensor:
+        """``[B, D, vectors]`` and, where voiced, a speaker's vector ``[B, V]`` to ``[B, F, frames]``.
+
+        The frames are those from vector ``first`` on, of which the first :attr:`delay_frames` miss what lies before.
+        """
+        x = self._through(self.blocks, self.into(z_q), voice)[:, :, first:]
         if self.spread is not None:  # channels to frames: a sub-pixel convolution
             x = self.spread(x).unflatten(1, (x.shape[1], -1)).transpose(2, 3).flatten(2)
         x = self._through(self.frame_blocks, x, voice)

@@ -92,10 +92,10 @@ class SpeechModel(nn.Module):
         """A wave of normalised level, ``[B, T]`` (T a multiple of a frame's samples), to tokens ``[B, T / hop]``."""
         return self.quantizer.encode(self.encoder(self.emphasise(wave)))
 
-    def features(self, codes: Tensor, voice: Tensor | None = None) -> Tensor:
+    def features(self, codes: Tensor, voice: Tensor | None = None, first: int = 0) -> Tensor:
         """Codes ``[B, tokens]`` and, where the model knows speakers, a voice's vector ``[B, V]``, to
-        ``[B, F, tokens * frames_per_token]``."""
-        features: Tensor = self.conditioning(self.quantizer.lookup(codes), voice)
+        ``[B, F, tokens * frames_per_token]``; of vector ``first`` on, see :meth:`ConditioningStack.forward`."""
+        features: Tensor = self.conditioning(self.quantizer.lookup(codes), voice, first)
         return features
 
     def voice(self, speaker: Tensor) -> Tensor | None:
