@@ -40,7 +40,7 @@ from vqaudio.models.sources import read_sources
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.strict import to_mapping
 from vqaudio.training.log import LOG_FILE, TrainingLog, warnings_of
-from vqaudio.training.loop import CHECKPOINTS, KEPT_CHECKPOINTS, train
+from vqaudio.training.loop import CHECKPOINTS, KEPT_CHECKPOINTS, make_fabric, train
 from vqaudio.training.packing import prepare
 from vqaudio.training.shards import AudioShards
 from vqaudio.training.state import RunState, learning_rate
@@ -384,6 +384,15 @@ def test_two_processes_are_as_one(shards: AudioShards, unbroken: Done, tmp_path:
     noise = [(tmp_path / f"run-noise-{rank}").read_text().split() for rank in (0, 1)]
     assert len(noise[0]) == len(noise[1]) == sum(phase.steps for phase in TRAIN.phases)
     assert len({*noise[0], *noise[1]}) == 2 * len(noise[0])  # no number twice, in any step of any process
+
+
+def test_processes_get_batches_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one process Fabric leaves them alone; with several it would round them to bfloat16."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    batch = {"wave": torch.tensor([0.123456789])}
+    kept = make_fabric("cpu", "bf16-mixed")._precision.convert_input(batch)
+    assert kept["wave"].dtype == torch.float32
 
 
 # --- Phases -----------------------------------------------------------------------------------------------------------

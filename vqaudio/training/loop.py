@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
@@ -35,6 +36,15 @@ KEPT_CHECKPOINTS = 2
 CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
 
 
+class _InputsAsTheyAre(MixedPrecision):
+    """Mixed precision that leaves batches alone: where Fabric wraps a model for several processes, and only there, it
+    would round waves and pitches to 16 bits."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Returns ``data``."""
+        return data
+
+
 def make_fabric(device: str, precision: str) -> Fabric:
     """A Fabric for this process; under torchrun, one of as many processes as it started."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -43,8 +53,13 @@ def make_fabric(device: str, precision: str) -> Fabric:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     # terms that an objective leaves out take no part in the backward pass, which DDP must be told
     strategy = DDPStrategy(find_unused_parameters=True) if processes > 1 else "auto"
-    nodes, kind = processes // local, cast(Any, precision)
-    return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, precision=kind)
+    nodes = processes // local
+    if processes == 1 or precision == "32-true":
+        kind = cast(Any, precision)
+        return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, precision=kind)
+    computes_on = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    plugin = _InputsAsTheyAre(cast(Any, precision), computes_on)
+    return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, plugins=plugin)
 
 
 def train(
