@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.packets import (
     HEADER_BYTES,
-    MAX_GAP,
+    MAX_LOST,
     SYNC,
     PacketHeader,
     PacketReader,
@@ -136,14 +136,14 @@ def test_sequence_numbers_go_round() -> None:
 
 def test_after_a_long_silence_the_stream_begins_anew() -> None:
     own = header(vectors=1)
-    packets = PacketWriter(own).push(codes_of(own, 2 * MAX_GAP + 20))
+    packets = PacketWriter(own).push(codes_of(own, 2 * MAX_LOST + 20))
     reader = PacketReader(own)
     reader.push(packets[0])
-    (found,) = reader.push(packets[MAX_GAP + 1])
-    assert found.lost == MAX_GAP
+    (found,) = reader.push(packets[MAX_LOST + 1])
+    assert found.lost == MAX_LOST
     reader = PacketReader(own)
     reader.push(packets[0])
-    (found,) = reader.push(packets[MAX_GAP + 2])
+    (found,) = reader.push(packets[MAX_LOST + 2])
     assert found.lost == 0
 
 

@@ -211,8 +211,12 @@ def test_wrong_use_is_refused(codec: Codec, tiny_codec: Codec) -> None:
             codec.stream_encoder(gain=gain)
     with pytest.raises(ConfigError, match="level"):
         codec.stream_decoder(level=-1.0)
-    with pytest.raises(SoundError, match="999999 Hz"):
-        codec.stream_encoder(999_999)
+    for rate in (0, -1, 999_999, 44_100.5):
+        with pytest.raises(SoundError, match="Hz"):
+            codec.stream_encoder(rate)
+    for rate in (0, -1, 999_999):
+        with pytest.raises(SoundError, match="Hz"):
+            codec.stream_decoder(sample_rate_hz=rate)
     with pytest.raises(ModelError, match="does not decode live"):
         tiny_codec.stream_decoder()
     with pytest.raises(ContainerError, match="cannot be concealed"):
