@@ -13,6 +13,7 @@ from vqaudio.codecs.speech import load
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes" / "live"))
 
 import loss
+import speed
 
 
 @pytest.mark.parametrize("pattern", loss.PATTERNS)
@@ -33,3 +34,17 @@ def test_with_no_loss_the_sound_is_that_of_the_stream(vocoded_model: Path) -> No
     live = loss.decoded(codec, packets, none)[: len(whole)]
     np.testing.assert_allclose(live, whole, atol=2e-3 * np.abs(whole).max())
     assert len(loss.decoded(codec, packets, np.arange(len(none)) == 3)) == len(loss.decoded(codec, packets, none))
+
+
+def test_the_pages_tell_what_was_measured(vocoded_model: Path) -> None:
+    codec = load(vocoded_model, "cpu")
+    waves = [noise(1, 16_000)[0]]
+    rows = [speed.one_hop(codec, waves, hop) for hop in (1, 8)]
+    assert [row["vectors"] for row in rows] == [32, 32]
+    facts = {"model": "m", "utterances": 1, "seconds": 1.0}
+    text = speed.page({**facts, "memory_kb": speed.memory(codec, waves[0]), "rows": rows})
+    assert f"| 8 | {rows[1]['encode']:.1f} |" in text
+    row = {"pattern": "random", "share": 0.05, "repeated_quantizers": 3, "share_lost": 0.051, "bits_per_second": 4000}
+    found = {name: {"value": 0.5} for name in loss.METRICS}
+    text = loss.page({**facts, "packet_s": 0.068, "vectors_a_packet": 2, "rows": [row | found]})
+    assert "| 5 %, random | 5.1 | 3 | 4.00 | 0.500 | 0.50 |" in text

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.packets import (
     HEADER_BYTES,
-    MAX_GAP,
+    MAX_LOST,
     SYNC,
     PacketHeader,
     PacketReader,
@@ -30,6 +30,13 @@ KNOWN = {
     "codebook_size": 300,
     "vectors": 3,
 }
+
+GOLDEN = [
+    "8b56514c01000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e"
+    "1f80bb0000803e00001f0201ff0101010000003fe9427651",
+    "b54c00000200cb005ff0e2a43809",
+    "b54c0100c0b80b0000000000808019e122e0",
+]
 
 
 def header(**changed: object) -> PacketHeader:
@@ -129,14 +136,14 @@ def test_sequence_numbers_go_round() -> None:
 
 def test_after_a_long_silence_the_stream_begins_anew() -> None:
     own = header(vectors=1)
-    packets = PacketWriter(own).push(codes_of(own, 2 * MAX_GAP + 20))
+    packets = PacketWriter(own).push(codes_of(own, 2 * MAX_LOST + 20))
     reader = PacketReader(own)
     reader.push(packets[0])
-    (found,) = reader.push(packets[MAX_GAP + 1])
-    assert found.lost == MAX_GAP
+    (found,) = reader.push(packets[MAX_LOST + 1])
+    assert found.lost == MAX_LOST
     reader = PacketReader(own)
     reader.push(packets[0])
-    (found,) = reader.push(packets[MAX_GAP + 2])
+    (found,) = reader.push(packets[MAX_LOST + 2])
     assert found.lost == 0
 
 
@@ -252,3 +259,10 @@ def test_what_no_packets_carry_is_refused() -> None:
         list(stream_to_packets(Stream(two, np.repeat(stream.tokens, 2, axis=0), num_quantizers=4), 16000, 544, 3))
     with pytest.raises(ContainerError, match="no header"):
         packets_to_stream([])
+
+
+def test_the_bytes_of_version_1_stay() -> None:
+    own = PacketHeader(bytes(range(32)), 48000, 16000, 544, 2, 512, 2, 1, 0.5)
+    writer = PacketWriter(own)
+    packets = [own.to_bytes(), *writer.push(np.array([[1, 2], [300, 511]], np.int32)), writer.flush(3000)]
+    assert [packet.hex() for packet in packets] == GOLDEN

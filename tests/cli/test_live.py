@@ -3,6 +3,7 @@
 import io
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -216,8 +217,8 @@ class _Device(ModuleType):
 
             def read(self, count: int) -> tuple[np.ndarray, bool]:
                 self.blocks -= 1
-                if self.blocks < 0:
-                    raise KeyboardInterrupt
+                if self.blocks == 0:
+                    signal.raise_signal(signal.SIGINT)
                 return noise(1, count).T, False
 
             def write(self, block: np.ndarray) -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import cut, noise
 
+import vqaudio
 from vqaudio.codecs.speech import Codec, load
 from vqaudio.codecs.streaming import StreamDecoder, StreamEncoder, faintest_codes
 from vqaudio.errors import ConfigError, ContainerError, ModelError, SoundError
@@ -209,8 +211,12 @@ def test_wrong_use_is_refused(codec: Codec, tiny_codec: Codec) -> None:
             codec.stream_encoder(gain=gain)
     with pytest.raises(ConfigError, match="level"):
         codec.stream_decoder(level=-1.0)
-    with pytest.raises(SoundError, match="999999 Hz"):
-        codec.stream_encoder(999_999)
+    for rate in (0, -1, 999_999, 44_100.5):
+        with pytest.raises(SoundError, match="Hz"):
+            codec.stream_encoder(rate)
+    for rate in (0, -1, 999_999):
+        with pytest.raises(SoundError, match="Hz"):
+            codec.stream_decoder(sample_rate_hz=rate)
     with pytest.raises(ModelError, match="does not decode live"):
         tiny_codec.stream_decoder()
     with pytest.raises(ContainerError, match="cannot be concealed"):
@@ -222,3 +228,14 @@ def test_wrong_use_is_refused(codec: Codec, tiny_codec: Codec) -> None:
         encoder.push(np.zeros(3, np.float32))
     with pytest.raises(ContainerError, match="has ended"):
         decoder.lost(1)
+
+
+def test_the_bundled_model_codes_live_what_it_codes_from_a_file() -> None:
+    """But for rounding, which may break a tie."""
+    speech = load("speech", "cpu")
+    wave, rate = soundfile.read(Path(vqaudio.__file__).parent / "pretrained" / "demo.flac", dtype="float32")
+    stream = speech.encode(wave[: 2 * rate], rate)
+    codes = pushed(speech.stream_encoder(rate, gain=1 / stream.header.levels[0]), wave[: 2 * rate], [1000])
+    assert (codes != stream.codes[0]).any(axis=0).mean() <= 0.02
+    live, whole = said(speech.stream_decoder(), stream.codes[0], [1]), speech.decode(speech.stream_of(stream.codes))[0]
+    assert np.sqrt(np.mean((live - whole) ** 2)) < 2e-3 * np.sqrt(np.mean(whole**2))

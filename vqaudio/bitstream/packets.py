@@ -30,7 +30,8 @@ VERSION = 1
 SYNC = b"\xb5\x4c"
 MAX_QUANTIZERS = 32
 MAX_VECTORS = 63  # a packet
-MAX_GAP = 256  # packets that are counted as lost; after more the stream begins anew
+MAX_LOST = 512  # vectors that a gap counts as lost; after more the stream begins anew
+MAX_LATE = 256  # packets behind the one expected that are left out, not a new beginning
 UNKNOWN = -1  # a code that did not arrive, of a vector of which others did
 _TOKENS_PER_BLOCK = 2048
 
@@ -266,7 +267,7 @@ class PacketReader:
         assert header is not None
         _, sequence, flags = _HEAD.unpack_from(packet)
         gap = 0 if self._next is None else (sequence - self._next) % _SEQUENCES
-        if gap >= _SEQUENCES - MAX_GAP:
+        if gap >= _SEQUENCES - MAX_LATE:
             return None
         body, samples = packet[_HEAD.size :], None
         if flags & _ENDS:
@@ -278,7 +279,7 @@ class PacketReader:
             again = self._unpacked(body[own:], header.vectors, header.repeated) if flags & _REPEATS else None
         except ContainerError:  # its CRC is right, so whoever wrote it was wrong
             return None
-        gap = gap if gap <= MAX_GAP else 0
+        gap = gap if gap * header.vectors <= MAX_LOST else 0
         self._next, self.ended = (sequence + 1) % _SEQUENCES, bool(flags & _ENDS)
         if gap and again is not None:
             missing = np.full((header.num_quantizers - header.repeated, header.vectors), UNKNOWN, np.int32)

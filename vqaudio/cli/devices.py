@@ -1,5 +1,7 @@
 """Microphone and loudspeaker: ``vqaudio record`` and ``vqaudio play``, by sounddevice (the extra ``live``)."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,21 +89,30 @@ class _Loudspeaker:
             self._stream.write(np.ascontiguousarray(block.T.clip(-1, 1), np.float32))
 
 
-def _heard(module: Any, sample_rate_hz: int, seconds: float | None) -> "Iterator[Floats]":
-    """What the default microphone hears, in short blocks ``[n]``, until Ctrl-C or for so many seconds."""
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Ctrl-C as an event, so that what was heard is kept whatever it meets."""
+    pressed = threading.Event()
+    previous = signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _heard(module: Any, sample_rate_hz: int, seconds: float | None, pressed: threading.Event) -> "Iterator[Floats]":
+    """What the default microphone hears, in short blocks ``[n]``, until ``pressed`` or for so many seconds."""
     size, left = round(_BLOCK_S * sample_rate_hz), None if seconds is None else round(seconds * sample_rate_hz)
     with _told(module, "microphone"):
         stream = module.InputStream(samplerate=sample_rate_hz, channels=1, dtype="float32", blocksize=size)
         stream.start()
     try:
-        while left is None or left > 0:
+        while (left is None or left > 0) and not pressed.is_set():
             count = size if left is None else min(size, left)
             with _told(module, "microphone"):
                 block, _ = stream.read(count)
             left = None if left is None else left - count
             yield np.ascontiguousarray(block[:, 0], np.float32)
-    except KeyboardInterrupt:
-        return
     finally:
         stream.close()
 
@@ -186,13 +197,15 @@ def record(
     codec = load_ready(model, device, report)
     if output == STANDARD:
         sender = PacketSender(codec, rate, factor, 0, send_out)
-        for block in _heard(module, rate, seconds):
-            sender.push(block)
+        with _ctrl_c() as pressed:
+            for block in _heard(module, rate, seconds, pressed):
+                sender.push(block)
         sender.finish()
         return
     with binary_output(output, force) as file:
         started = time.perf_counter()
-        blocks = [np.zeros(0, np.float32), *_heard(module, rate, seconds)]
+        with _ctrl_c() as pressed:
+            blocks = [np.zeros(0, np.float32), *_heard(module, rate, seconds, pressed)]
         report.note(f"recorded {time.perf_counter() - started:.1f} s")
         codec.encode(np.concatenate(blocks), rate).write(file)
     report.result(output, {"output": output})

@@ -267,7 +267,8 @@ class Codec(BaseCodec):
             SoundError: the sample rate is not supported.
             ConfigError: an option is out of range.
         """
-        return StreamEncoder(self.model, sample_rate_hz or self.sample_rate, gain, hop)
+        rate_hz = self.sample_rate if sample_rate_hz is None else sample_rate_hz
+        return StreamEncoder(self.model, rate_hz, gain, hop)
 
     def stream_decoder(
         self,
@@ -292,7 +293,8 @@ class Codec(BaseCodec):
             kind = self.config.kind
             raise ModelError(f"a model of kind {kind!r} does not decode live sound: give one of kind vocoder-vqvae")
         sampling = self._sampling(DecodeOptions(seed=seed, speaker=speaker))
-        return StreamDecoder(self.model, sampling, sample_rate_hz or self.sample_rate, level, hop)
+        rate_hz = self.sample_rate if sample_rate_hz is None else sample_rate_hz
+        return StreamDecoder(self.model, sampling, rate_hz, level, hop)
 
     # ------------------------------------------------------------------------------------------------------- files
 

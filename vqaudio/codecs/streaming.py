@@ -59,9 +59,9 @@ class StreamEncoder:
         if gain is not None and not (isinstance(gain, int | float | np.number) and 0 < gain < np.inf):
             raise ConfigError(f"gain = {gain!r} is not valid: give a number above 0, or None to adapt it")
         self._model, self._gain, self._hop = model, gain, _check_hop(hop)
-        self.sample_rate_hz = sample_rate_hz
-        same_rate = sample_rate_hz == model.config.sample_rate_hz
-        self._chunk = 1 if same_rate and gain is not None else max(1, round(_CHUNK_S * sample_rate_hz))
+        self.sample_rate_hz = WaveSound(np.zeros(0, np.float32), sample_rate_hz).sample_rate_hz  # a whole number
+        same_rate = self.sample_rate_hz == model.config.sample_rate_hz
+        self._chunk = 1 if same_rate and gain is not None else max(1, round(_CHUNK_S * self.sample_rate_hz))
         self.reset()
 
     def reset(self) -> None:
