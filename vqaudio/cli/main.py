@@ -1,7 +1,8 @@
 """The command line: its verbs and their options.
 
-Exit codes: 0 when all went well, 1 when anything failed, 2 on wrong usage, 130 after Ctrl-C. Whatever is heavy is
-imported in the function that needs it, so that ``--help`` comes at once.
+Exit codes: 0 when all went well, 1 when anything failed, 2 on wrong usage, 130 after Ctrl-C, 143 when terminated, 129
+when the terminal hung up. Whatever is heavy is imported in the function that needs it, so that ``--help`` comes at
+once.
 """
 
 import io
@@ -53,24 +54,38 @@ def _program(
     pass
 
 
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
 class _Terminated(BaseException):
-    """SIGTERM, as an exception: half-written files are then removed."""
+    """A signal that asks for the end, as an exception: half-written files are then removed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 @contextmanager
-def _sigterm_as_exception() -> Iterator[None]:
+def _signals_as_exceptions() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # what is ignored stays so: nohup starts a program that way
+    previous = {number: signal.getsignal(number) for number in ENDINGS}
+    handled = [number for number in ENDINGS if previous[number] is not signal.SIG_IGN]
 
     def stop(number: int, frame: object) -> None:
-        raise _Terminated
+        for other in handled:  # a terminal that closes may send several; the clean-up is not broken off
+            signal.signal(other, signal.SIG_IGN)
+        raise _Terminated(number)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    for number in handled:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number in handled:
+            signal.signal(number, previous[number])
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -82,8 +97,8 @@ def _run(arguments: list[str] | None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except _Terminated:
-        return 128 + signal.SIGTERM
+    except _Terminated as end:
+        return 128 + end.number
     except Exception as error:
         if not is_broken_pipe(error):
             trace()
@@ -97,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     if sys.stderr is None:  # closed; print() would write to standard output instead
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the program ends
-    with _sigterm_as_exception():
+    with _signals_as_exceptions():
         code = _run(arguments)
     try:
         print(end="", flush=True)

@@ -1,0 +1,58 @@
+"""Signals that end the program: the conventional exit status, no temporary file, nothing on standard error."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import children
+import pytest
+import sounds
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The child encodes, and waits at its first packet, with the temporary file open, for the signal.
+WAITING = """
+import sys, time
+from pathlib import Path
+from vqaudio.cli.main import main
+from vqaudio.bitstream import container
+def wait(*arguments):
+    Path("ready").touch()
+    time.sleep(60)
+container.StreamWriter.write = wait
+sys.exit(main(["encode", "talk.wav", "--model", sys.argv[1]]))
+"""
+
+
+def begin(folder: Path, model: Path, *before: str) -> subprocess.Popen[bytes]:
+    """Starts the child and returns when it waits."""
+    sounds.tone(folder / "talk.wav")
+    command = [*before, sys.executable, "-c", WAITING, str(model)]
+    child = subprocess.Popen(
+        command, cwd=folder, env=children.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    while not (folder / "ready").exists():
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    return child
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_leaves_nothing_behind(tmp_path: Path, tiny_model: Path, number: signal.Signals) -> None:
+    child = begin(tmp_path, tiny_model)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, said) == (128 + number, b"")
+    assert {path.name for path in tmp_path.iterdir()} == {"talk.wav", "ready"}
+
+
+def test_a_hang_up_that_is_ignored_stays_so(tmp_path: Path, tiny_model: Path) -> None:
+    child = begin(tmp_path, tiny_model, "nohup")
+    child.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(timeout=1)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert {path.name for path in tmp_path.iterdir()} == {"talk.wav", "ready"}
