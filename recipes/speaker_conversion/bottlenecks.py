@@ -2,7 +2,7 @@
 
 python recipes/speaker_conversion/bottlenecks.py CORPUS MODEL [MODEL ...] [--words]
 
-The models need only the phase "codes" of voices.toml, with another encoder, codebook or augment_voice. Measured is on
+The models need only the phase "codes" of voices.toml, with another encoder, codebook or augmentation. Measured is on
 the utterances that training on CORPUS held out, each converted to one speaker of either gender.
 """
 
