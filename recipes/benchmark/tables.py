@@ -169,10 +169,22 @@ def image_speed() -> str:
     return rows(["", ""], body)
 
 
+def corpora() -> str:
+    """A corpus to tokens, by how many processes; Ray's actors run elsewhere, where their time is not seen."""
+    runs = results("benchmark/corpora.json")["runs"]
+    body = []
+    for name, run in runs.items():
+        processor = "–" if name.startswith("Ray") else f"{run['processor_s'] - run['start_processor_s']:.1f}"
+        body.append([name, processor, f"{run['times_real_time']:.1f}"])
+    minutes = next(iter(runs.values()))["audio_s"] / 60
+    return rows([f"{minutes:.0f} minutes, start not counted", "seconds of the processor", "times real time"], body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "groups": groups,
     "speed": speed,
+    "corpora": corpora,
     "samples": samples,
     "phones": phones,
     "image speed": image_speed,
