@@ -75,8 +75,6 @@ def _signals_as_exceptions() -> Iterator[None]:
     handled = [number for number in ENDINGS if previous[number] is not signal.SIG_IGN]
 
     def stop(number: int, frame: object) -> None:
-        for other in handled:  # a terminal that closes may send several; the clean-up is not broken off
-            signal.signal(other, signal.SIG_IGN)
         raise _Terminated(number)
 
     for number in handled:
