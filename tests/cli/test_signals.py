@@ -13,22 +13,27 @@ import sounds
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The child encodes, and waits at its first packet, with the temporary file open, for the signal.
 WAITING = """
-import sys, time
+import ctypes, sys, time
 from pathlib import Path
 from vqaudio.cli.main import main
 from vqaudio.bitstream import container
-def wait(*arguments):
+def sleep():
     Path("ready").touch()
     time.sleep(60)
+def wait(*arguments):
+    if "callback" in sys.argv:
+        ctypes.CFUNCTYPE(None)(sleep)()  # what is raised there is dropped
+        time.sleep(60)
+    sleep()
 container.StreamWriter.write = wait
 sys.exit(main(["encode", "talk.wav", "--model", sys.argv[1]]))
 """
 
 
-def begin(folder: Path, model: Path, *before: str) -> subprocess.Popen[bytes]:
+def begin(folder: Path, model: Path, *before: str, how: str = "") -> subprocess.Popen[bytes]:
     """Starts the child and returns when it waits."""
     sounds.tone(folder / "talk.wav")
-    command = [*before, sys.executable, "-c", WAITING, str(model)]
+    command = [*before, sys.executable, "-c", WAITING, str(model), how]
     child = subprocess.Popen(
         command, cwd=folder, env=children.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -38,9 +43,10 @@ def begin(folder: Path, model: Path, *before: str) -> subprocess.Popen[bytes]:
     return child
 
 
+@pytest.mark.parametrize("how", ["", "callback"])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_leaves_nothing_behind(tmp_path: Path, tiny_model: Path, number: signal.Signals) -> None:
-    child = begin(tmp_path, tiny_model)
+def test_a_signal_leaves_nothing_behind(tmp_path: Path, tiny_model: Path, number: signal.Signals, how: str) -> None:
+    child = begin(tmp_path, tiny_model, how=how)
     child.send_signal(number)
     _, said = child.communicate(timeout=60)
     assert (child.returncode, said) == (128 + number, b"")

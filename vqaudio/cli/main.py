@@ -54,6 +54,7 @@ def _program(
     pass
 
 
+_AGAIN_S = 0.02  # after which a signal that was dropped comes again
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -79,11 +80,23 @@ def _signals_as_exceptions() -> Iterator[None]:
 
     for number in handled:
         signal.signal(number, stop)
+    hook, sys.unraisablehook = sys.unraisablehook, _again_if_dropped
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number in handled:
             signal.signal(number, previous[number])
+
+
+def _again_if_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+    """A signal that came while compiled code called back to Python ended the callback alone: it comes again."""
+    error = dropped.exc_value
+    if isinstance(error, _Terminated | KeyboardInterrupt):
+        number = error.number if isinstance(error, _Terminated) else signal.SIGINT
+        threading.Timer(_AGAIN_S, signal.pthread_kill, [threading.main_thread().ident, number]).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -42,12 +42,13 @@ def learning_rate(phase: PhaseConfig, step: int) -> float:
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Lets Ctrl-C and SIGTERM end the run after the step in progress; yields "was one received?"."""
+    """Lets Ctrl-C, SIGTERM and SIGHUP end the run after the step in progress; yields "was one received?"."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Python lets no other thread set handlers
         yield lambda: False
         return
-    handled = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    handled = [number for number in dict.fromkeys(numbers) if signal.getsignal(number) is not signal.SIG_IGN]
     previous = [signal.signal(number, lambda number, _: received.append(number)) for number in handled]
     try:
         yield lambda: bool(received)
