@@ -17,12 +17,20 @@ class SoundError(VqaudioError):
     """A sound file cannot be read, written or coded."""
 
 
+class MissingSoundError(SoundError, FileNotFoundError):
+    """There is no such sound file."""
+
+
 class PictureError(VqaudioError):
     """A picture file cannot be read, written or coded."""
 
 
 class ContainerError(VqaudioError):
     """A .vqa stream is not one, is refused, or is damaged beyond use."""
+
+
+class MissingStreamError(ContainerError, FileNotFoundError):
+    """There is no such .vqa file."""
 
 
 class OutputError(VqaudioError):

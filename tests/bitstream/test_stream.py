@@ -248,3 +248,13 @@ def test_what_follows_the_last_block_is_reported() -> None:
     read = from_bytes(to_bytes(stream) + b"\xb5\x4e")
     assert_only_lost(read, stream, set())
     assert read.messages == ("other bytes follow the last block; they were ignored",)
+
+
+def test_a_missing_file_is_told_as_python_tells_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.vqa cannot be read: No such file") as caught:
+        Stream.load(tmp_path / "gone.vqa")
+    assert isinstance(caught.value, ContainerError)
+
+
+def test_damage_is_a_range_of_tokens() -> None:
+    assert Damage(0, 4, 7).tokens == range(4, 8)

@@ -312,3 +312,9 @@ def test_a_wav_is_not_let_grow_beyond_its_length_field(tmp_path: Path, monkeypat
     monkeypatch.setitem(sound_writer._FORMATS, "wav", sound_writer._Format("WAV", max_bytes=1000))
     with pytest.raises(SoundError, match="4 GiB"), SoundWriter(tmp_path / "a.wav", RATE_HZ, 1) as writer:
         writer.write(noise(1, 501))
+
+
+def test_a_missing_file_is_told_as_python_tells_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.wav: cannot read: no such file") as caught:
+        SoundReader(tmp_path / "gone.wav")
+    assert isinstance(caught.value, SoundError)

@@ -11,7 +11,7 @@ import numpy as np
 from vqaudio.bitstream.container import StreamReader, StreamWriter
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, check_codes
 from vqaudio.bitstream.header import Coder, Header, Modality, bad_field
-from vqaudio.errors import ContainerError
+from vqaudio.errors import ContainerError, MissingStreamError
 from vqaudio.io.atomic import atomic_write
 
 MAX_LOADED_CODES = 2**28  # 1 GiB; StreamReader has no such limit
@@ -25,11 +25,16 @@ class Damage:
     first_token: int
     last_token: int
 
+    @property
+    def tokens(self) -> range:
+        """The numbers of the lost tokens."""
+        return range(self.first_token, self.last_token + 1)
+
     def samples(self, header: Header) -> range:
         """Return the samples of the original (a sound) that these tokens stand for, to within one token's samples."""
         assert header.modality is Modality.AUDIO, "only sound has samples"
         length = header.shape[0]
-        return range(self.first_token * length // header.tokens, -(-(self.last_token + 1) * length // header.tokens))
+        return range(self.tokens.start * length // header.tokens, -(-self.tokens.stop * length // header.tokens))
 
 
 def damage_of(header: Header, lost_blocks: Iterable[int]) -> tuple[Damage, ...]:
@@ -117,7 +122,8 @@ class Stream:
             with open(path, "rb") as file:
                 return cls.read(file, coder)
         except OSError as error:
-            raise ContainerError(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
+            kind = MissingStreamError if isinstance(error, FileNotFoundError) else ContainerError
+            raise kind(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
 
     def write(self, file: BinaryIO, coder: BlockCoder | None = None) -> None:
         """Write the stream to an open file; a prior-coded one that no codec made needs the ``coder`` of its model."""

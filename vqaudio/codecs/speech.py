@@ -193,7 +193,7 @@ class Codec(BaseCodec):
         """
         lost = np.zeros(stream.tokens.shape, bool)
         for damage in stream.damage:
-            lost[damage.channel, damage.first_token : damage.last_token + 1] = True
+            lost[damage.channel, damage.tokens.start : damage.tokens.stop] = True
         options = DecodeOptions(
             seed=seed,
             temperature=temperature,

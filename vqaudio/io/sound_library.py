@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from vqaudio.errors import SoundError
+from vqaudio.errors import MissingSoundError, SoundError
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -43,4 +43,5 @@ def os_error(name: str, error: Exception, doing: str) -> SoundError:
         PermissionError: "permission denied; change the file's permissions or choose another place",
     }
     reason = reasons.get(type(error)) or getattr(error, "strerror", None) or error
-    return SoundError(f"{name}: cannot {doing}: {reason}")
+    kind = MissingSoundError if isinstance(error, FileNotFoundError) else SoundError
+    return kind(f"{name}: cannot {doing}: {reason}")
