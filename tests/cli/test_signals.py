@@ -13,10 +13,12 @@ import sounds
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The child encodes, and waits at its first packet, with the temporary file open, for the signal.
 WAITING = """
-import ctypes, sys, time
+import ctypes, signal, sys, time
 from pathlib import Path
 from vqaudio.cli.main import main
 from vqaudio.bitstream import container
+if "nohup" not in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever these tests run under
 def sleep():
     Path("ready").touch()
     time.sleep(60)
@@ -54,7 +56,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, tiny_model: Path, number
 
 
 def test_a_hang_up_that_is_ignored_stays_so(tmp_path: Path, tiny_model: Path) -> None:
-    child = begin(tmp_path, tiny_model, "nohup")
+    child = begin(tmp_path, tiny_model, "nohup", how="nohup")
     child.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(timeout=1)

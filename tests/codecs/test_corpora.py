@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import children
+import crashing
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -125,16 +126,12 @@ def test_broken_files_are_told_and_do_not_stop_the_rest(corpus: Path, hearing_mo
     assert done.utterances == COUNT - 5  # a link to nowhere is no file of the folder
 
 
-def _die(found: list[Entry]) -> list[object]:
-    if any("13" in entry.id for entry in found):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return corpora._encode_in_worker(found)
-
-
 def test_a_file_that_kills_its_process_is_a_failure(
     corpus: Path, hearing_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "_encode_in_worker", _die)  # in this process: a worker's own is as it was
+    monkeypatch.setattr(
+        corpora, "_encode_in_worker", crashing.end_at_13
+    )  # a worker has its own
     done = go(corpus, tmp_path / "out", hearing_model, workers=2, rows=COUNT)
     (error,) = pq.read_table(tmp_path / "out" / "errors.parquet").to_pylist()
     assert error["path"] == "b/13.flac"
