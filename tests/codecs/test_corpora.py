@@ -129,9 +129,7 @@ def test_broken_files_are_told_and_do_not_stop_the_rest(corpus: Path, hearing_mo
 def test_a_file_that_kills_its_process_is_a_failure(
     corpus: Path, hearing_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        corpora, "_encode_in_worker", crashing.end_at_13
-    )  # a worker has its own
+    monkeypatch.setattr(corpora, "_encode_in_worker", crashing.end_at_13)  # a worker has its own
     done = go(corpus, tmp_path / "out", hearing_model, workers=2, rows=COUNT)
     (error,) = pq.read_table(tmp_path / "out" / "errors.parquet").to_pylist()
     assert error["path"] == "b/13.flac"
