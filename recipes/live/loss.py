@@ -6,21 +6,17 @@ Utterances are coded, put into packets, and decoded as a live stream; packets ge
 on average (Gilbert's model). The same packets get lost in all rows of a share and pattern.
 """
 
-import argparse
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import arguments_of, originals, write
 
 import vqaudio
 from vqaudio.bitstream.packets import PacketReader, stream_to_packets
 from vqaudio.codecs.speech import Codec
-from vqaudio.evaluation.corpus import read_original
-from vqaudio.evaluation.metrics import Original, Ruler, summary
+from vqaudio.evaluation.metrics import Ruler, summary
 from vqaudio.evaluation.speech import strict
-from vqaudio.io.corpora import find_recordings
 
 SHARES = (0.01, 0.05, 0.2)
 PATTERNS = ("random", "bursts")
@@ -53,13 +49,6 @@ def decoded(codec: Codec, packets: list[bytes], lost: np.ndarray) -> np.ndarray:
             decoder = decoder or codec.stream_decoder(level=reader.header.level, hop=HOP)
             parts += [decoder.lost(arrived.lost), decoder.push(arrived.codes)]
     return np.concatenate([*parts, decoder.flush()]) if decoder else np.zeros(0, np.float32)
-
-
-def originals(corpus: Path, count: int, rate_hz: int) -> Iterator[Original]:
-    """``count`` of the corpus' recordings, spread over it."""
-    recordings = find_recordings(corpus)
-    for i in range(min(count, len(recordings))):
-        yield read_original(recordings[i * len(recordings) // count], rate_hz)
 
 
 def measure(model: str, corpus: Path, count: int) -> dict[str, Any]:
@@ -125,16 +114,9 @@ def page(document: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="speech")
-    parser.add_argument("--count", type=int, default=6, help="utterances")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__)
     document = measure(arguments.model, arguments.corpus, arguments.count)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "loss.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (arguments.output / "loss.md").write_text(page(document), encoding="utf-8")
+    write(arguments.output, "loss", document, page(document))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,12 @@ Processor time on one core, the delay that is promised, whether the codes are th
 is from that of the whole file decoded in large pieces, and the memory of a stream.
 """
 
-import argparse
-import json
 import time
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loss import originals
+from results import arguments_of, originals, write
 
 import vqaudio
 from vqaudio.codecs.speech import Codec
@@ -95,12 +92,7 @@ def page(document: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="speech")
-    parser.add_argument("--count", type=int, default=6, help="utterances")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__)
     codec = vqaudio.load(arguments.model, "cpu")
     codec.warm_up()
     waves = [one.wave for one in originals(arguments.corpus, arguments.count, codec.sample_rate)]
@@ -112,9 +104,7 @@ def main() -> None:
         "memory_kb": memory(codec, waves[0]),
         "rows": [one_hop(codec, waves, hop) for hop in HOPS],
     }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "speed.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (arguments.output / "speed.md").write_text(page(document), encoding="utf-8")
+    write(arguments.output, "speed", document, page(document))
 
 
 if __name__ == "__main__":

@@ -140,6 +140,7 @@ def test_packets_that_end_early_are_a_failure(run: Run, vocoded_model: Path) -> 
         (["decode", "--live", "-", "--exact"], 2, "--exact does not apply to --live"),
         (["decode", "--live", "-", "--rate", "x"], 2, "is no rate"),
         (["record", "-o", "-", "--gain", "0"], 2, "--gain 0 is not valid"),
+        (["record", "-o", "a.vqa", "--gain", "2"], 2, "--gain goes with -o -: leave it out"),
     ],
 )
 def test_wrong_usage_is_told(run: Run, arguments: list[str], code: int, said: str) -> None:

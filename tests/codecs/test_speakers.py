@@ -190,6 +190,17 @@ def test_convert_says_what_is_wrong(here: Path, voiced_model: Path, capsys: pyte
     assert cli.main(["convert", "a.wav", *model]) == 2
 
 
+@pytest.mark.parametrize("option", [("--pitch", "keep"), ("--pitch", "2"), ("--formants", "-1")])
+def test_what_the_model_cannot_move_is_told_before_the_work(
+    here: Path, voiced_model: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    tone(here / "a.wav")
+    arguments = ["convert", "a.wav", "--speaker", "ann", "-o", "new/", "--model", str(voiced_model), *option]
+    assert cli.main(arguments) == 1
+    assert "cannot be moved" in capsys.readouterr().err
+    assert not (here / "new").exists()
+
+
 def test_sampling_in_a_voice(here: Path, voiced_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["sample", "--model", str(voiced_model), "--seconds", "0.2", "-o", "new.wav"]
     assert cli.main(arguments) == 1

@@ -326,19 +326,13 @@ def test_stages_learn(update: str) -> None:
     assert torch.equal(gradient, torch.ones_like(z))
 
 
-def test_codes_are_cheaper_once_the_codebooks_have_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In training the weight of bits rises over the codebooks' first steps: a new one must not starve."""
-    monkeypatch.setattr(quantize, "RATE_STEPS", 10)
-    free, weighed = residual(size=32), residual(size=32, rate_weight=0.5, restart_share=0.0, ema_decay=1 - 1e-9)
+def test_codebooks_learn_without_the_weight_of_bits() -> None:
+    """A codebook whose rare codes are dear from the first would starve."""
+    free, weighed = residual(size=32), residual(size=32, rate_weight=0.5)
     z = torch.randn(2, DIM, 200)
-    for layer in (free, weighed):
-        for stage in layer.stages:
-            assert isinstance(stage, VectorQuantizer)
-            stage.ema_count.copy_(torch.arange(1.0, 33) ** 2)
+    for stage in free.stages:
+        assert isinstance(stage, VectorQuantizer)
+        stage.ema_count.copy_(torch.arange(1.0, 33) ** 2)
     weighed.load_state_dict(free.state_dict())
-    fresh, settled = weighed.train(), free.eval().encode(z)
-    assert torch.equal(fresh.encode(z), settled)
-    for stage in weighed.stages:
-        stage.steps.fill_(10)  # type: ignore[operator]
-    assert not torch.equal(weighed.train().encode(z), settled)
-    assert torch.equal(weighed.train().encode(z), weighed.eval().encode(z))
+    assert torch.equal(weighed.train().encode(z), free.train().encode(z))
+    assert not torch.equal(weighed.eval().encode(z), free.eval().encode(z))

@@ -188,6 +188,10 @@ def convert(
     report = report_for(jobs, quiet, as_json)
     check_speakers(model, speakers)
     codec, voices = load_ready(model, device, report), Voices(report)
+    if pitch != "auto" or formants:
+        from vqaudio.codecs.pitch_shift import check_movable
+
+        check_movable(codec.model)
     make_folders(jobs, output)
     for one in conversions:
         with report.guard(Job(one.source, "").name):

@@ -136,13 +136,13 @@ def convert_one(
             report.progress(name) as progress,
         ):
             codec.encode_file(sound, tokens, coder=Coder.PACKED, progress=progress)
-            opening = beginning(sound, LONGEST_S) if keep_pitch else None
+            keeper = codec.pitch_keeper(beginning(sound, LONGEST_S), sound.sample_rate_hz) if keep_pitch else None
         tell_of(sound, name, report)
         for speaker, target in conversion.targets:
             with report.guard(target if len(conversion.targets) > 1 else name):
                 tokens.seek(0)
                 job, voice = Job(conversion.source, target), voices.of(codec, speaker)
                 asked = request
-                if opening is not None:
-                    asked = replace(request, pitch=codec.keeping_semitones(opening, sound.sample_rate_hz, voice))
+                if keeper is not None:
+                    asked = replace(request, pitch=keeper.semitones(codec.check_speaker(voice)))
                 convert_open(codec, OpenStream(tokens), job, asked, voice, report)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vqaudio.cli.console import Report
-from vqaudio.cli.jobs import load_ready, sound_output
+from vqaudio.cli.jobs import Codecs, sound_output
 from vqaudio.cli.options import Device, DeviceOption, ForceOption, JsonOption, ModelOption, QuietOption, SeedOption, app
 from vqaudio.errors import ModelError
 
@@ -143,13 +143,13 @@ def detokenize(
     from vqaudio.io.token_tables import read_rows
 
     report = Report(quiet, as_json)
-    wanted, codecs = set(ids or ()), RowCodecs(model, device, report)
+    wanted, codecs = set(ids or ()), Codecs(model, device, report)
     for row in read_rows(source):
         if wanted and row.id not in wanted:
             continue
         with report.guard(row.id):
             target = sound_path(output, row.id, suffix)
-            codec = codecs.of(row.model)
+            codec = _codec_of(codecs, row)
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(target, row, sound_of(codec, row, seed), force, report)
         wanted.discard(row.id)
@@ -160,24 +160,14 @@ def detokenize(
     report.finish()
 
 
-class RowCodecs:
-    """Finds the codec of a row: the one that the user named, or the bundled one that made it."""
+def _codec_of(codecs: Codecs, row: "TokenRow") -> "Codec":
+    from vqaudio.codecs.speech import Codec
+    from vqaudio.codecs.tokenizing import fingerprint_of
 
-    def __init__(self, model: str | None, device: str, report: Report) -> None:
-        self._model, self._device, self._report = model, device, report
-        self._loaded: dict[str, Codec] = {}
-
-    def of(self, fingerprint: str) -> "Codec":
-        """The codec for codes of the model with this fingerprint; ``ModelError`` where there is none."""
-        from vqaudio.codecs.bundled import find_bundled
-        from vqaudio.codecs.tokenizing import fingerprint_of
-
-        if fingerprint not in self._loaded:
-            name = self._model or find_bundled(fingerprint_of(fingerprint))
-            if name is None:
-                raise ModelError(f"was made with model {fingerprint[:12]}, which is not bundled; give it with --model")
-            self._loaded[fingerprint] = load_ready(name, self._device, self._report)
-        return self._loaded[fingerprint]
+    codec = codecs.made_with(fingerprint_of(row.model))
+    if not isinstance(codec, Codec):
+        raise ModelError("the model codes pictures; give one of sounds")
+    return codec
 
 
 def _write(target: Path, row: "TokenRow", wave: "Block", force: bool, report: Report) -> None:

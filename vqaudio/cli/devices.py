@@ -20,6 +20,7 @@ from vqaudio.cli.live import (
     gain_of,
     play_packets,
     send_out,
+    tell_lost,
 )
 from vqaudio.cli.options import (
     Device,
@@ -31,6 +32,7 @@ from vqaudio.cli.options import (
     SeedOption,
     SpeakerOption,
     app,
+    refuse_given,
 )
 from vqaudio.cli.paths import STANDARD, binary_output
 from vqaudio.errors import ConfigError, ModelError, SoundError
@@ -146,8 +148,7 @@ def play(
     lost, vectors = play_packets(codecs, begin, who, seed)
     with speakers[0]:
         pass
-    if lost:
-        report.failure("standard input", f"{lost} of {vectors} vectors were lost, and are concealed")
+    tell_lost(lost, vectors, report)
     report.finish()
 
 
@@ -176,6 +177,7 @@ def _play_file(
 
 @app.command()
 def record(
+    context: typer.Context,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="OUT", help="A .vqa file, or - for packets as they are made.")
     ],
@@ -193,6 +195,8 @@ def record(
     factor = gain_of(gain)
     if output == STANDARD:
         check_output()
+    else:
+        refuse_given(context, "goes with -o -", "gain")
     module, report = _sounddevice(), Report(quiet, standard_output_taken=output == STANDARD)
     codec = load_ready(model, device, report)
     if output == STANDARD:

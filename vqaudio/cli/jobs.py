@@ -263,17 +263,21 @@ class Codecs:
 
     def of(self, header: "Header | PacketHeader") -> "Codec | ImageCodec":
         """The codec for a stream with this header; ``ModelError`` where there is none."""
+        return self.made_with(header.model_sha256)
+
+    def made_with(self, model_sha256: bytes) -> "Codec | ImageCodec":
+        """The codec for codes of the model that this names; ``ModelError`` where there is none."""
         from vqaudio.codecs.bundled import find_bundled
 
         if self._named is not None:
             return self._named
-        if header.model_sha256 not in self._bundled:
-            name = find_bundled(header.model_sha256)
+        if model_sha256 not in self._bundled:
+            name = find_bundled(model_sha256)
             if name is None:
-                made_with = header.model_sha256.hex()[:12]
+                made_with = model_sha256.hex()[:12]
                 raise ModelError(f"was made with model {made_with}, which is not bundled; give its folder with --model")
-            self._bundled[header.model_sha256] = load_any(name, self._device, self._report)
-        return self._bundled[header.model_sha256]
+            self._bundled[model_sha256] = load_any(name, self._device, self._report)
+        return self._bundled[model_sha256]
 
 
 @dataclass(frozen=True)

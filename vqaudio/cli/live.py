@@ -169,9 +169,7 @@ def check_packets(codec: "Codec", header: "PacketHeader") -> None:
         ModelError: another model made them.
         ContainerError: the header contradicts the model.
     """
-    if header.model_sha256 != codec.fingerprint:
-        theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, codec.fingerprint))
-        raise ModelError(f"the packets were made with model {theirs}, this is model {ours}; give the model they need")
+    codec.check_name(header.model_sha256, "what the packets bring was")
     told = header.model_rate_hz, header.vector_length, header.num_quantizers, header.codebook_size
     own = codec.sample_rate, codec.config.encoder.hop_length, codec.num_quantizers, codec.codebook_size
     if told != own:
@@ -241,6 +239,10 @@ def decode_live(
         return lambda wave: send_out(to_pcm(wave))
 
     codecs.expect("speech")
-    lost, vectors = play_packets(codecs, begin, voice_of, seed, rate)
+    tell_lost(*play_packets(codecs, begin, voice_of, seed, rate), report)
+
+
+def tell_lost(lost: int, vectors: int, report: Report) -> None:
+    """Makes ``lost`` of so many ``vectors`` a failure."""
     if lost:
         report.failure("standard input", f"{lost} of {vectors} vectors were lost, and are concealed")

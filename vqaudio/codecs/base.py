@@ -110,6 +110,12 @@ class BaseCodec(abc.ABC):
         self.check(reader.header)  # which bounds the memory that the codes take
         return Stream.read_from(reader, self.block_coder(reader.header.coder), self.num_quantizers)
 
+    def check_name(self, model_sha256: bytes, what: str) -> None:
+        """Refuses codes of another model (``ModelError``); ``what`` begins the sentence, such as "the stream was"."""
+        if model_sha256 != self.fingerprint:
+            theirs, ours = (sha256.hex()[:12] for sha256 in (model_sha256, self.fingerprint))
+            raise ModelError(f"{what} made with model {theirs}, this is model {ours}; give the model it needs")
+
     def check(self, header: Header) -> None:
         """Refuses a stream that this codec cannot decode.
 
@@ -117,9 +123,7 @@ class BaseCodec(abc.ABC):
             ModelError: another model made it.
             ContainerError: its header contradicts itself, or this codec.
         """
-        if header.model_sha256 != self.fingerprint:
-            theirs, ours = (sha256.hex()[:12] for sha256 in (header.model_sha256, self.fingerprint))
-            raise ModelError(f"the stream was made with model {theirs}, this is model {ours}; give the model it needs")
+        self.check_name(header.model_sha256, "the stream was")
         if header.modality is not self.modality:
             has, wanted = _NOUNS[header.modality], _NOUNS[self.modality]
             raise ContainerError(f"the stream is that of a {has}; give one of a {wanted}")

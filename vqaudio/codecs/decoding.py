@@ -11,12 +11,13 @@ from vqaudio.arrays import Block
 from vqaudio.bitstream.header import Header
 from vqaudio.codecs import drawing, synthesis
 from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
+from vqaudio.codecs.pitch_shift import check_movable
 from vqaudio.codecs.resampling import resampled
 from vqaudio.codecs.sampling import Sampling
 from vqaudio.codecs.segments import layout
 from vqaudio.codecs.synthesis import STREAM_HOP, WINDOW_TOKENS, ParameterVocoder, stream_reach
 from vqaudio.codecs.tokens import Mute, TokenRange, Window, code_windows
-from vqaudio.errors import ConfigError, ModelError
+from vqaudio.errors import ModelError
 from vqaudio.io.resample import resampled_length
 from vqaudio.models.encoder import Reach
 from vqaudio.models.speech_model import SpeechModel
@@ -67,7 +68,7 @@ def _drawn(
     model: AudioVQVAE, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
 ) -> tuple[Callable[[Window], Block], Iterator[Window]]:
     if (sampling.pitch, sampling.formants) != (1, 1):
-        raise ConfigError("pitch and formants cannot be moved: this model's decoder draws the wave; leave them out")
+        check_movable(model)
     plan = layout(tokens, channels, model.samples_per_token, model.num_quantizers)
     before, after = model.conditioning_reach
     if sampling.exact or plan.batch * channels == 1:

@@ -8,7 +8,7 @@ import torch
 
 from vqaudio.bitstream.entropy import bits_per_code
 from vqaudio.models import checkpoint
-from vqaudio.models.config import AudioVQVAEConfig, SpeechModelConfig, VocoderVQVAEConfig
+from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, SpeechModelConfig, VocoderVQVAEConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
 
 
@@ -34,25 +34,32 @@ class SpeechModelFacts:
     training: dict[str, Any]
 
 
-def _speech_facts(folder: Path, config: AudioVQVAEConfig | VocoderVQVAEConfig) -> SpeechModelFacts:
+def _common(folder: Path, config: ModelConfig) -> dict[str, Any]:
+    """What is told of every model."""
     with torch.device("meta"):
         model = checkpoint.build(config)
+    return {
+        "name": folder.absolute().name,
+        "kind": config.kind,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "size_bytes": sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
+        "sha256": checkpoint.fingerprint(folder).hex(),
+        "weights_sha256": checkpoint.whole_sha256(folder).hex(),
+        "training": checkpoint.read_document(folder).get("training", {}),
+    }
+
+
+def _speech_facts(folder: Path, config: AudioVQVAEConfig | VocoderVQVAEConfig) -> SpeechModelFacts:
     tokens_per_second = config.sample_rate_hz / config.samples_per_token
     bits = bits_per_code(config.quantizer.codebook_size)
     return SpeechModelFacts(
-        name=folder.absolute().name,
-        kind=config.kind,
+        **_common(folder, config),
         sample_rate_hz=config.sample_rate_hz,
         tokens_per_second=tokens_per_second,
         bits_per_token=bits,
         bits_per_second=tokens_per_second * bits,
         codebook_size=config.quantizer.codebook_size,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
-        sha256=checkpoint.fingerprint(folder).hex(),
-        weights_sha256=checkpoint.whole_sha256(folder).hex(),
         speakers=config.speakers,
-        training=checkpoint.read_document(folder).get("training", {}),
     )
 
 
@@ -77,25 +84,17 @@ class ImageModelFacts:
 
 
 def _image_facts(folder: Path, config: ImageVQVAEConfig | ImageVAEConfig) -> ImageModelFacts:
-    with torch.device("meta"):
-        model = checkpoint.build(config)
     codes = config if isinstance(config, ImageVQVAEConfig) else None
     bits = bits_per_code(codes.quantizer.codebook_size) if codes else 0
     return ImageModelFacts(
-        name=folder.absolute().name,
-        kind=config.kind,
+        **_common(folder, config),
         tile=config.tile,
         tokens_per_tile=codes.tile_tokens if codes else None,
         bits_per_token=bits or None,
         bits_per_pixel=codes.tile_tokens * bits / codes.tile**2 if codes else None,
         codebook_size=codes.quantizer.codebook_size if codes else None,
         prior=codes is not None and codes.prior is not None,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        size_bytes=sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
-        sha256=checkpoint.fingerprint(folder).hex(),
-        weights_sha256=checkpoint.whole_sha256(folder).hex(),
         classes=codes.classes if codes else (),
-        training=checkpoint.read_document(folder).get("training", {}),
     )
 
 

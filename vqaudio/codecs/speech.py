@@ -30,7 +30,7 @@ from vqaudio.codecs.encoding import (
     token_count,
 )
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
-from vqaudio.codecs.pitch_shift import LONGEST_S, keeping_semitones
+from vqaudio.codecs.pitch_shift import LONGEST_S, PitchKeeper, check_movable
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
 from vqaudio.codecs.streaming import StreamDecoder, StreamEncoder
@@ -226,15 +226,16 @@ class Codec(BaseCodec):
         """The voice in a file that :meth:`save_voice` wrote; ``ModelError`` where it is none, or of another model."""
         return load_voice(Path(path), self._weights_sha256)
 
-    def keeping_semitones(self, wave: npt.ArrayLike, sample_rate_hz: int, speaker: str | Voice | None) -> float:
-        """By how many semitones ``speaker`` must be moved (``pitch_semitones``) to keep the pitch of ``wave``.
-
-        See :func:`vqaudio.codecs.pitch_shift.keeping_semitones`; the first minute is listened to.
-        """
-        sound = WaveSound(wave, sample_rate_hz)
-        own = beginning(sound, LONGEST_S)
+    def pitch_keeper(self, wave: npt.ArrayLike, sample_rate_hz: int) -> PitchKeeper:
+        """The pitch of ``wave``, to be kept by voices; see :class:`vqaudio.codecs.pitch_shift.PitchKeeper`."""
+        check_movable(self.model)  # before any work
+        own = beginning(WaveSound(wave, sample_rate_hz), LONGEST_S)
         tokens = self.encode(own, sample_rate_hz, coder=Coder.PACKED).tokens[0]
-        return keeping_semitones(self.model, own, sample_rate_hz, tokens, self.check_speaker(speaker))
+        return PitchKeeper(self.model, own, sample_rate_hz, tokens)
+
+    def keeping_semitones(self, wave: npt.ArrayLike, sample_rate_hz: int, speaker: str | Voice | None) -> float:
+        """By how many semitones ``speaker`` must be moved (``pitch_semitones``) to keep the pitch of ``wave``."""
+        return self.pitch_keeper(wave, sample_rate_hz).semitones(self.check_speaker(speaker))
 
     def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from vqaudio.models.config import QuantizerConfig
 
 BEAM = 4  # beginnings of a vector's codes that are kept from stage to stage
-RATE_STEPS = 2000  # of a codebook's learning, over which the weight of bits rises to its full
 
 
 class Quantized(NamedTuple):
@@ -195,17 +194,13 @@ class ResidualQuantizer(nn.Module):
             codes = self._search(z.movedim(1, -1).float().flatten(0, 1))
         return codes.view(len(z), -1)
 
-    def _settled(self) -> float:
-        """How far the codebooks have learnt, 0 to 1: until they have, their shares are no bits to choose by."""
-        return min(1.0, int(self._layers()[0].steps) / RATE_STEPS) if self.training else 1.0
-
     @torch.no_grad()
     def _search(self, flat: Tensor) -> Tensor:
         """The codes ``[N, stages]`` of ``flat[N, D]``, by distance and, weighed by ``rate_weight``, by the bits that
         their shares mean: entropy-constrained vector quantization (Chou, Lookabaugh, Gray 1989)."""
         left = flat[:, None]  # of each vector by each beginning of its codes
         rate = torch.zeros_like(left[..., 0])  # what the beginnings' bits weigh
-        weight = self.config.rate_weight * self._settled()
+        weight = 0.0 if self.training else self.config.rate_weight  # a codebook that learns must not starve
         found = torch.zeros(len(flat), 1, 0, dtype=torch.int64, device=flat.device)
         rows = torch.arange(len(flat), device=flat.device)[:, None]
         for layer in self._layers():

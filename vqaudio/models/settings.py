@@ -28,7 +28,7 @@ class QuantizerConfig:
     ones before it have left over (residual vector quantization). Each of them is then chosen by its squared distance,
     summed over the dimensions, and by ``rate_weight`` times the bits that its share of the tokens stands for: the more
     weight, the smaller the files under the prior (entropy-constrained vector quantization, Chou et al. 1989). While the
-    codebooks learn, the weight rises from 0 over their first 2,000 steps.
+    codebooks themselves learn, the weight is 0.
     """
 
     codebook_size: int = 512
