@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqaudio.dsp.augment import augment_voice, change_voice
+from vqaudio.dsp.augment import Equaliser, augment_voice, change_voice
 
 RATE = 16000
 
@@ -57,6 +57,39 @@ def test_a_quarter_of_the_rows_stays_and_the_others_differ() -> None:
     assert torch.equal(disguised[:2], wave[:2])
     groups = disguised[::2]
     assert all(not torch.allclose(a, b, atol=1e-3) for i, a in enumerate(groups) for b in groups[:i])
+
+
+def test_no_row_stays_where_none_may() -> None:
+    torch.manual_seed(0)
+    wave = vowel(150, 1000, 4096).repeat(8, 1)
+    changed = augment_voice(wave, RATE, 6.0, 2.5, own_voice=False)
+    assert not any(torch.allclose(own, was, atol=1e-3) for own, was in zip(changed, wave, strict=True))
+
+
+def test_an_equaliser_does_what_it_says() -> None:
+    torch.manual_seed(0)
+    wave = 0.1 * torch.randn(3, 160000)
+    equaliser = Equaliser(3, 6.0, RATE, torch.device("cpu"))
+    window = torch.hann_window(1024)
+    before, after = (
+        torch.stft(sound, 1024, 256, window=window, return_complex=True).abs().square().mean(2)
+        for sound in (wave, equaliser(wave))
+    )
+    hz = torch.linspace(0, RATE / 2, 513)
+    assert torch.allclose((after / before).log()[:, 4:-4], equaliser.response(hz)[:, 4:-4], atol=0.05)
+
+
+def test_equalisers_deviate_by_what_was_asked() -> None:
+    torch.manual_seed(0)
+    response = Equaliser(500, 6.0, RATE, torch.device("cpu")).response(torch.linspace(0, RATE / 2, 50))
+    assert 10 / np.log(10) * float(response.std()) == pytest.approx(6.0, rel=0.2)
+
+
+def test_an_equaliser_does_not_delay() -> None:
+    torch.manual_seed(1)
+    click = torch.zeros(1, 4096)
+    click[0, 2000] = 1.0
+    assert int(Equaliser(1, 3.0, RATE, torch.device("cpu"))(click).abs().argmax()) == 2000
 
 
 def test_the_draw_is_the_seeds() -> None:

@@ -8,8 +8,10 @@ from conftest import VOCODED
 from torch import Tensor
 
 from vqaudio.dsp import pitch
+from vqaudio.dsp.augment import Equaliser
+from vqaudio.dsp.mel_envelope import band_centres
 from vqaudio.errors import ConfigError, DataError
-from vqaudio.models.config import EncoderConfig, VocoderConfig
+from vqaudio.models.config import AugmentConfig, EncoderConfig, VocoderConfig
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE, pitch_classes
 
 VECTOR, FRAME = 512, 64
@@ -70,6 +72,20 @@ def test_soft_errors_weigh_less(model: VocoderVQVAE) -> None:
     loud[:, 10:] += 1
     quiet = VOCODED.vocoder.quiet_weight
     assert float(model._bands_loss(soft, target) / model._bands_loss(loud, target)) == pytest.approx(quiet)
+
+
+def test_another_microphone_changes_wave_and_bands_alike(model: VocoderVQVAE) -> None:
+    config = dataclasses.replace(VOCODED, augment=AugmentConfig(0.0, 0.0, channel_db=6.0))
+    learner, batch = VocoderVQVAE(config), batch_of()
+    torch.manual_seed(5)
+    heard = learner.train()._recorded(batch)
+    torch.manual_seed(5)
+    channel = Equaliser(2, 6.0, 16000, torch.device("cpu"))
+    assert torch.equal(heard["wave"], channel(batch["wave"]))
+    response = channel.response(torch.from_numpy(band_centres(20, 16000)).float())
+    assert float(response.std()) > 0.3
+    assert torch.allclose(heard["bands"] - batch["bands"], response[..., None].expand_as(batch["bands"]), atol=1e-4)
+    assert torch.equal(learner.eval()._recorded(batch)["wave"], batch["wave"])
 
 
 def test_pitch_classes_say_the_pitch() -> None:

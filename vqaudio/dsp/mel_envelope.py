@@ -27,6 +27,18 @@ class MelBands(NamedTuple):
     interpolation: Doubles
 
 
+def _band_edges(bands: int, sample_rate_hz: int) -> Doubles:
+    """Where ``bands`` triangles begin, peak and end, Hz: band i at ``i``, ``i + 1`` and ``i + 2``."""
+    top = 2595 * np.log10(1 + sample_rate_hz / 2 / 700)
+    edges: Doubles = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    return edges
+
+
+def band_centres(bands: int, sample_rate_hz: int) -> Doubles:
+    """The frequencies ``[bands]`` of the bands of :func:`mel_bands`, Hz."""
+    return _band_edges(bands, sample_rate_hz)[1:-1]
+
+
 @functools.lru_cache(maxsize=8)
 def mel_bands(bands: int, sample_rate_hz: int) -> MelBands:
     """``bands`` triangles that are equally wide on the mel scale, from 0 to half of the sample rate.
@@ -39,8 +51,7 @@ def mel_bands(bands: int, sample_rate_hz: int) -> MelBands:
     bins = _FFT // 2 + 1
     if not 2 <= bands <= bins:
         raise ConfigError(f"bands = {bands} is not valid: give 2 to {bins} mel bands")
-    top = 2595 * np.log10(1 + sample_rate_hz / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    edges = _band_edges(bands, sample_rate_hz)
     hz = np.arange(bins) * sample_rate_hz / _FFT
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     bank = np.maximum(0, np.minimum((hz - low) / (centre - low), (high - hz) / (high - centre)))

@@ -140,19 +140,34 @@ class WaveNetConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far the voice that the encoder hears in training is moved from the one that the decoder must speak with.
+    """What a model hears in training in place of the corpus, so that it learns what is the same in both.
 
-    Pitch and formants are moved apart, each by a random number of semitones up to the given one, up or down: what the
-    encoder cannot tell the codes cannot carry, so the voice comes from the speaker's vector alone.
+    The encoder alone hears other voices: pitch and formants are moved apart, each by a random number of semitones up to
+    the given one, up or down, and an equaliser of about ``equaliser_db`` changes their colour. The decoder must speak
+    with the true voice: what the encoder cannot tell the codes cannot carry, so the voice comes from the speaker's
+    vector. With ``own_voice`` a quarter of the crops keeps its own. ``channel_db`` is of another equaliser, that both
+    sides hear, as if by another microphone: a small corpus becomes a larger one. Only models of speech parameters,
+    whose targets follow from an equaliser's, can have it.
     """
 
     pitch_semitones: float = 6.0
     formant_semitones: float = 2.5
+    equaliser_db: float = 0.0
+    own_voice: bool = True
+    channel_db: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("pitch_semitones", "formant_semitones"):
             value = getattr(self, name)
             _require(0 <= value <= 12, name, value, "give 0 to 12 semitones")
+        for name in ("equaliser_db", "channel_db"):
+            value = getattr(self, name)
+            _require(0 <= value <= 20, name, value, "give 0 to 20 dB")
+
+    @property
+    def moves_voices(self) -> bool:
+        """Whether the encoder hears other voices than the decoder speaks with."""
+        return max(self.pitch_semitones, self.formant_semitones, self.equaliser_db) > 0
 
 
 @dataclass(frozen=True)

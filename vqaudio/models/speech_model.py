@@ -121,9 +121,10 @@ class SpeechModel(nn.Module):
     def _heard(self, wave: Tensor) -> Tensor:
         """What the encoder hears of ``wave[B, T]`` while it learns."""
         augment = self.config.augment
-        if augment is None or not (self.training and self.encoder.training):
+        if augment is None or not augment.moves_voices or not (self.training and self.encoder.training):
             return wave
-        return augment_voice(wave, self.config.sample_rate_hz, augment.pitch_semitones, augment.formant_semitones)
+        moved = augment.pitch_semitones, augment.formant_semitones
+        return augment_voice(wave, self.config.sample_rate_hz, *moved, augment.equaliser_db, augment.own_voice)
 
     def _jittered(self, z_q: Tensor) -> Tensor:
         """``z_q[B, D, tokens]``, some tokens replaced by the one before or after them while the model learns."""

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqaudio.dsp import pitch
+from vqaudio.dsp.augment import Equaliser
+from vqaudio.dsp.mel_envelope import band_centres
 from vqaudio.errors import DataError
 from vqaudio.models.discriminator import PatchDiscriminator
+from vqaudio.models.intelligibility import envelope_decorrelation
 from vqaudio.models.speaker_encoder import SpeakerEncoder, SpeakerTable
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
@@ -23,6 +26,7 @@ from vqaudio.models.vocoder_config import VocoderVQVAEConfig
 _QUIET, _LOUD = -14.0, -7.0  # log power from which on an error weighs more, and from which on it weighs most
 _EDGE_FRAMES = 16  # at either end of a crop, which the discriminator does not see
 _MATCHING = 10.0  # weight of feature matching in the adversarial term, beside the score's 1
+_PREDICTED = ("bands", "envelopes", "pitch", "units", "adversarial")  # terms that need the decoder's prediction
 _EXCITATION_AHEAD = 2  # frames that the vocoder looks ahead
 
 
@@ -55,11 +59,12 @@ def _without_discriminator(model: nn.Module, state: dict[str, Any], prefix: str,
 
 class VocoderVQVAE(SpeechModel):
     """Speech to tokens to speech parameters. Loss terms: ``codebook`` (the quantizer's, equation 3), ``bands`` (mean
-    absolute error of log power, soft sounds weighing less), ``pitch`` and ``units`` (cross entropy, nats a frame),
+    absolute error of log power, soft sounds weighing less), ``envelopes`` (1 less the correlation of how they rise and
+    fall, :mod:`vqaudio.models.intelligibility`), ``pitch`` and ``units`` (cross entropy, nats a frame),
     ``adversarial`` (the discriminator's and, against it, the predictor's) and ``prior`` (nats a token, the tokens
     detached)."""
 
-    TERMS = ("codebook", "bands", "pitch", "units", "adversarial", "prior")
+    TERMS = ("codebook", "bands", "envelopes", "pitch", "units", "adversarial", "prior")
     config: VocoderVQVAEConfig
 
     def __init__(self, config: VocoderVQVAEConfig) -> None:
@@ -111,15 +116,18 @@ class VocoderVQVAE(SpeechModel):
         Raises:
             DataError: the batch has no speech parameters.
         """
-        wave, speaker = batch["wave"], batch["speaker"]
+        batch, speaker = self._recorded(batch), batch["speaker"]
+        wave = batch["wave"]
         quantized = self.quantizer(self.encoder(self.emphasise(self._heard(wave))))
         metrics, terms = {"perplexity": quantized.perplexity}, {"codebook": quantized.loss}
-        if any(self.objective[name] for name in ("bands", "pitch", "units", "adversarial")):
+        if any(self.objective[name] for name in _PREDICTED):
             features = self.conditioning(self._jittered(quantized.z_q), self._heard_voice(wave, speaker))
             target, f0 = self._targets(batch)
             predicted = self.bands_head(features).float()
             terms["bands"] = self._bands_loss(predicted, target)
             terms["pitch"] = F.cross_entropy(self.pitch_head(features).float(), pitch_classes(f0))
+            if self.objective["envelopes"]:
+                terms["envelopes"] = self._envelopes_loss(predicted, target)
             if self.objective["units"]:
                 terms["units"] = self._units_loss(features, batch)
             if self.objective["adversarial"]:
@@ -129,6 +137,17 @@ class VocoderVQVAE(SpeechModel):
             metrics["bits_per_token"] = terms["prior"].detach() / NATS_PER_BIT
         total = torch.stack([self.objective[name] * term for name, term in terms.items()]).sum()
         return Loss(total, metrics | {name: term.detach() for name, term in terms.items()})
+
+    def _recorded(self, batch: Batch) -> Batch:
+        """``batch`` as another microphone would have it, while the model learns."""
+        augment = self.config.augment
+        if augment is None or not augment.channel_db or not self.training or "bands" not in batch:
+            return batch
+        wave, rate = batch["wave"], self.config.sample_rate_hz
+        channel = Equaliser(len(wave), augment.channel_db, rate, wave.device)
+        centres = torch.from_numpy(band_centres(self.config.vocoder.bands, rate)).to(wave)
+        bands = batch["bands"] + channel.response(centres)[..., None]
+        return {**batch, "wave": channel(wave), "bands": bands}
 
     def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if "bands" not in batch or batch["bands"].shape[1] != self.config.vocoder.bands:
@@ -142,6 +161,9 @@ class VocoderVQVAE(SpeechModel):
         quiet = self.config.vocoder.quiet_weight
         weight = quiet + (1 - quiet) * ((target - _QUIET) / (_LOUD - _QUIET)).clamp(0, 1)
         return ((predicted - target).abs() * weight).mean() / weight.mean()
+
+    def _envelopes_loss(self, predicted: Tensor, target: Tensor) -> Tensor:
+        return envelope_decorrelation(predicted, target, self.config.sample_rate_hz, self.config.frame_length)
 
     def _units_loss(self, features: Tensor, batch: Batch) -> Tensor:
         if "units" not in batch:
@@ -166,6 +188,7 @@ class VocoderVQVAE(SpeechModel):
         metrics = {
             "bands": F.l1_loss(self.bands_head(features).float(), target),
             "bands_shuffled": F.l1_loss(self.bands_head(others).float(), target),
+            "envelopes": self._envelopes_loss(self.bands_head(features), target),
             "pitch": F.cross_entropy(self.pitch_head(features).float(), pitch_classes(f0)),
         }
         if self.objective["units"]:
