@@ -18,9 +18,9 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 import numpy as np
 import torch
 
+from vqaudio.codecs.generation import generate_pictures
 from vqaudio.codecs.image import ImageCodec, load_images
-from vqaudio.codecs.image_generation import generate_pictures
-from vqaudio.codecs.image_sampler import GridSampler
+from vqaudio.codecs.pixelcnn_sampler import GridSampler
 from vqaudio.kernels.wavenet_reference import Draw, draw
 
 PICTURES = 16

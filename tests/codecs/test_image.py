@@ -18,8 +18,8 @@ import vqaudio
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.facts import facts_of
+from vqaudio.codecs.generation import generate_pictures, grid_rows
 from vqaudio.codecs.image import DAMAGED_LEVEL, ImageCodec, load_images
-from vqaudio.codecs.image_generation import generate_pictures, grid_rows
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.errors import ConfigError, ContainerError, DataError, ModelError, PictureError

@@ -11,8 +11,8 @@ from pictures import gradient
 from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.bundled import PRETRAINED, bundled
 from vqaudio.codecs.facts import facts_of
+from vqaudio.codecs.generation import generate_pictures
 from vqaudio.codecs.image import ImageCodec, load_images
-from vqaudio.codecs.image_generation import generate_pictures
 from vqaudio.codecs.sampler import Conditioner, Sampler, export
 from vqaudio.codecs.speech import Codec, load
 from vqaudio.codecs.vocoder import decoder_inputs

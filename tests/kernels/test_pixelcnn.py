@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqaudio.bitstream.entropy import FREQUENCY_BITS, PriorCoder
-from vqaudio.codecs.image_sampler import GridSampler, export, grid_frequency_model
+from vqaudio.codecs.pixelcnn_sampler import GridSampler, export, grid_frequency_model
 from vqaudio.errors import ModelError
 from vqaudio.kernels import pixelcnn as pixel_cpu
 from vqaudio.kernels import pixelcnn_integer as pixel_fixed

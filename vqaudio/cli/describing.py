@@ -10,13 +10,13 @@ import typer
 from vqaudio.cli.console import (
     Report,
 )
-from vqaudio.cli.image_jobs import picture_stream_facts
 from vqaudio.cli.jobs import (
     damage_facts,
     report_damage,
 )
 from vqaudio.cli.options import JsonOption, app
 from vqaudio.cli.paths import STANDARD, binary_input
+from vqaudio.cli.pictures import picture_stream_facts
 from vqaudio.errors import ModelError
 
 

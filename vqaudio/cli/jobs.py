@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vqaudio.cli.console import Report
-from vqaudio.cli.image_jobs import decode_picture, encode_picture
 from vqaudio.cli.paths import (
     STANDARD,
     Job,
@@ -22,7 +21,8 @@ from vqaudio.cli.paths import (
     standard_input,
     standard_output,
 )
-from vqaudio.errors import ModelError, SoundError
+from vqaudio.cli.pictures import decode_picture, encode_picture
+from vqaudio.errors import ModelError
 
 if TYPE_CHECKING:
     from vqaudio.bitstream.header import Coder, Header
@@ -50,19 +50,14 @@ def sound_output(
     target: str, force: bool, sample_rate_hz: int, channels: int, comment: str = ""
 ) -> Iterator["SoundWriter"]:
     """Gives the writer of a sound file, which appears whole or not at all, or of standard output."""
-    from vqaudio.io.atomic import atomic_path
-    from vqaudio.io.sound_writer import SoundWriter
+    from vqaudio.io.sound_writer import SoundWriter, sound_file
 
     if target == STANDARD:
         with SoundWriter(standard_output(), sample_rate_hz, channels, comment=comment) as writer:
             yield writer
         return
-    with atomic_path(target, force) as temporary:
-        try:
-            with SoundWriter(temporary, sample_rate_hz, channels, comment=comment) as writer:
-                yield writer
-        except SoundError as error:  # which names the file that it saw
-            raise SoundError(str(error).replace(str(temporary), target)) from error
+    with sound_file(target, force, sample_rate_hz, channels, comment) as writer:
+        yield writer
 
 
 # ----------------------------------------------------------------------------------------------------- doing one job

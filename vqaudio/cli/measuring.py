@@ -8,11 +8,11 @@ import typer
 from vqaudio.cli.console import (
     Report,
 )
-from vqaudio.cli.image_jobs import evaluate_images
 from vqaudio.cli.jobs import (
     codes_sounds,
 )
 from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app, refuse_given
+from vqaudio.cli.pictures import evaluate_images
 
 
 @app.command()

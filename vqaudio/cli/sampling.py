@@ -10,7 +10,6 @@ from vqaudio.cli.console import (
     Report,
 )
 from vqaudio.cli.conversion import Voices
-from vqaudio.cli.image_jobs import sample_pictures
 from vqaudio.cli.jobs import (
     DecodeRequest,
     codes_sounds,
@@ -34,6 +33,7 @@ from vqaudio.cli.options import (
     refuse_given,
 )
 from vqaudio.cli.paths import STANDARD, Job, check_targets
+from vqaudio.cli.pictures import sample_pictures
 
 
 @app.command()

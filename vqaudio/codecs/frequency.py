@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from vqaudio.bitstream.entropy import FrequencyModel
-from vqaudio.codecs.image_sampler import grid_frequency_model
+from vqaudio.codecs.pixelcnn_sampler import grid_frequency_model
 from vqaudio.codecs.sampler import frequency_model
 from vqaudio.errors import ConfigError
 from vqaudio.models.image_vqvae import ImageVQVAE

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from vqaudio.codecs.bundled import Stream, model_folder
 from vqaudio.codecs.image import ImageCodec, load_images
+from vqaudio.codecs.samples import Samples
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
 
-__all__ = ["Codec", "ImageCodec", "Stream", "load"]
+__all__ = ["Codec", "ImageCodec", "Samples", "Stream", "load"]
 
 
 def load(model: str | Path = "speech", device: str = "auto") -> Codec | ImageCodec:

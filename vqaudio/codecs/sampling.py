@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vqaudio.arrays import Floats
+from vqaudio.bitstream.header import Header
 from vqaudio.errors import ConfigError
 
 
@@ -45,6 +46,10 @@ class DecodeOptions:
             value = getattr(self, name)
             if not (isinstance(value, float | int | np.number) and -most <= value <= most):
                 raise ConfigError(f"{name} = {value!r} is not valid: give {-most} to {most}")
+
+    def rate_of(self, header: Header) -> int:
+        """The sample rate of what becomes of a stream with this header."""
+        return header.sample_rate_hz if self.sample_rate_hz is None else self.sample_rate_hz
 
 
 @dataclass(frozen=True)

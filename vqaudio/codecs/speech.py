@@ -31,6 +31,7 @@ from vqaudio.codecs.encoding import (
 )
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
 from vqaudio.codecs.pitch_shift import LONGEST_S, PitchKeeper, check_movable
+from vqaudio.codecs.samples import Samples
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
 from vqaudio.codecs.streaming import StreamDecoder, StreamEncoder
@@ -172,8 +173,8 @@ class Codec(BaseCodec):
         speaker: str | Voice | None = None,
         pitch_semitones: float = 0.0,
         formant_semitones: float = 0.0,
-    ) -> Block:
-        """The sound of a stream, float32 ``[channels, T]``; damaged parts are silent.
+    ) -> Samples:
+        """The sound of a stream, float32 ``[channels, T]`` with its sample rate; damaged parts are silent.
 
         Args:
             stream: made by this model.
@@ -204,7 +205,8 @@ class Codec(BaseCodec):
             formant_semitones=formant_semitones,
         )
         blocks = self.decode_blocks(stream.header, [TokenRange(stream.tokens, lost)], options)
-        return np.concatenate([np.zeros((stream.header.channels, 0), np.float32), *blocks], axis=1)
+        nothing = np.zeros((stream.header.channels, 0), np.float32)
+        return Samples(np.concatenate([nothing, *blocks], axis=1), options.rate_of(stream.header))
 
     def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
         """The voice in a recording (floats ``[T]`` or ``[channels, T]``) of anybody, for :meth:`decode` to speak with.
@@ -337,7 +339,7 @@ class Codec(BaseCodec):
         self.check(header)
         ranges = read_ranges(stream.reader, self.block_coder(header.coder), lost_blocks)
         blocks = self.decode_blocks(header, ranges, options)
-        rate_hz = header.sample_rate_hz if options.sample_rate_hz is None else options.sample_rate_hz
+        rate_hz = options.rate_of(header)
         total, done = resampled_length(header.shape[0], header.sample_rate_hz, rate_hz), 0
         with open_writer(rate_hz, header.channels) as writer:
             for block in blocks:
@@ -364,7 +366,7 @@ class Codec(BaseCodec):
     ) -> Iterator[Block]:
         """As :meth:`decode`, of the tokens in ``ranges`` as they come, in blocks ``[channels, n]``."""
         self.check(header)
-        rate_hz = header.sample_rate_hz if options.sample_rate_hz is None else options.sample_rate_hz
+        rate_hz = options.rate_of(header)
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
         return decode_blocks(self.model, header, ranges, self._sampling(options), rate_hz)
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.bitstream.header import Coder
+from vqaudio.codecs.generation import generate_pictures, grid_rows
 from vqaudio.codecs.image import ImageCodec
-from vqaudio.codecs.image_generation import generate_pictures, grid_rows
 from vqaudio.errors import PictureError
 from vqaudio.evaluation.metrics.statistics import Mean, bootstrap_mean
 from vqaudio.io.atomic import atomic_write

@@ -6,7 +6,8 @@ Blocks are ``float32`` NumPy arrays ``[channels, n]``: nothing here holds a whol
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Self, cast
 
@@ -15,6 +16,7 @@ import soundfile
 
 from vqaudio.arrays import Block
 from vqaudio.errors import SoundError
+from vqaudio.io.atomic import atomic_path
 from vqaudio.io.sound_library import Sequential, Source, name_of, os_error, reason_of
 
 
@@ -153,3 +155,21 @@ class SoundWriter:
             self._file.close()
         if self._owns_target:
             self._target.close()
+
+
+@contextmanager
+def sound_file(
+    path: str | os.PathLike[str], overwrite: bool, sample_rate_hz: int, channels: int, comment: str = ""
+) -> Iterator[SoundWriter]:
+    """Gives the writer of the sound file ``path``, which appears whole or not at all.
+
+    Raises:
+        OutputError: see :func:`vqaudio.io.atomic.atomic_path`.
+        SoundError: the suffix names no format, or one that cannot hold such sound.
+    """
+    with atomic_path(path, overwrite) as temporary:
+        try:
+            with SoundWriter(temporary, sample_rate_hz, channels, comment=comment) as writer:
+                yield writer
+        except SoundError as error:  # which names the file that it saw
+            raise SoundError(str(error).replace(str(temporary), os.fspath(path))) from error

@@ -164,7 +164,7 @@ def sample_pictures(
     report: Report,
 ) -> None:
     """Draws new pictures, and writes them side by side as one or, where ``output`` ends in .vqa, as a stream."""
-    from vqaudio.codecs.image_generation import generate_pictures
+    from vqaudio.codecs.generation import generate_pictures
     from vqaudio.io.image import check_suffix, write_picture
 
     target = output or "sample.png"
