@@ -172,12 +172,14 @@ def image_speed() -> str:
 def corpora() -> str:
     """A corpus to tokens, by how many processes; Ray's actors run elsewhere, where their time is not seen."""
     runs = results("benchmark/corpora.json")["runs"]
+    alone = next(iter(runs.values()))
     body = []
     for name, run in runs.items():
         processor = "–" if name.startswith("Ray") else f"{run['processor_s'] - run['start_processor_s']:.1f}"
-        body.append([name, processor, f"{run['times_real_time']:.1f}"])
-    minutes = next(iter(runs.values()))["audio_s"] / 60
-    return rows([f"{minutes:.0f} minutes, start not counted", "seconds of the processor", "times real time"], body)
+        speed = run["times_real_time"]
+        body.append([name, processor, f"{speed:.1f}", f"{speed / alone['times_real_time']:.2f}"])
+    head = f"{alone['audio_s'] / 60:.0f} minutes, start not counted"
+    return rows([head, "seconds of the processor", "times real time", "times one process"], body)
 
 
 TABLES: dict[str, Callable[[], str]] = {

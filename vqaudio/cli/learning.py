@@ -99,12 +99,15 @@ def train(
     from vqaudio.codecs.bundled import choose_device, model_folder
     from vqaudio.training.image_shards import open_shards
     from vqaudio.training.loop import train as run
+    from vqaudio.training.loop import usable_precision
 
     if start_from is not None:
         beginning = str(model_folder(start_from))
         settings = replace(settings, train=replace(settings.train, start_from=beginning))
     report = Report(quiet)
     shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
+    if (wanted := settings.train.precision) != usable_precision(wanted, device):
+        report.note(f"this processor has no arithmetic of 16 bits: precision 32-true in place of {wanted}")
     with progress_bar() if report.shows_bars() else nullcontext() as bar:
         finished = run(settings, shards, output, resume, device, TrainingView(report, bar))
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
