@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vqaudio.codecs.speakers import Voice
     from vqaudio.codecs.speech import Codec
 
+_FEW_S = 3  # below which a recording tells little of a voice
+
 
 class Voices:
     """Voices by a speaker's name, by a file that keeps one, or by a sound file, which may take a while: each once."""
@@ -34,7 +36,7 @@ class Voices:
 
         Raises:
             ModelError: the model knows no speakers.
-            SoundError: the file cannot be read, or is too short to learn a voice from.
+            SoundError: the file cannot be read, or there is too little speech in it to learn a voice from.
         """
         if speaker is None or speaker in codec.config.speakers or not os.path.isfile(speaker):
             return speaker
@@ -43,18 +45,23 @@ class Voices:
         key = (os.path.realpath(speaker), codec.fingerprint)
         if key not in self._learnt:
             self._report.note(f"taking on the voice in {speaker}: only with the consent of whoever it is")
-            self._learnt[key] = voice_in(codec, speaker)
+            self._learnt[key] = voice_in(codec, speaker, self._report)
         return self._learnt[key]
 
 
-def voice_in(codec: "Codec", path: str) -> "Voice":
-    """The voice in a sound file; ``SoundError`` where there is too little speech in it."""
+def voice_in(codec: "Codec", path: str, report: Report) -> "Voice":
+    """The voice in a sound file; ``SoundError`` where there is too little speech in it, or none."""
     from vqaudio.codecs.encoding import mixed
     from vqaudio.io.sound import SoundReader
 
     with SoundReader(path) as sound:
         try:
-            return codec.voice_of(mixed(sound), sound.sample_rate_hz)
+            wave = mixed(sound)
+            voice = codec.voice_of(wave, sound.sample_rate_hz)
+            if len(wave) < _FEW_S * sound.sample_rate_hz:
+                seconds = len(wave) / sound.sample_rate_hz
+                report.note(f"{path}: {seconds:.1f} s are little to know a voice by; {_FEW_S} s and more are better")
+            return voice
         except SoundError as error:
             raise SoundError(f"{path}: {error}") from None
 

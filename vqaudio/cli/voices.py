@@ -39,7 +39,7 @@ def save(
     heard = []
     for reference in references:
         with report.guard(reference):
-            heard.append(voice_in(codec, reference))
+            heard.append(voice_in(codec, reference, report))
     if heard and not report.failed:
         with report.guard(target):
             codec.save_voice(Path(target), np.mean(heard, axis=0, dtype=np.float32), overwrite=force)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vqaudio.codecs.segments import one_thread
 from vqaudio.dsp.loudness import measure_level
+from vqaudio.dsp.speech_check import speech_problem
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.models.speech_config import SpeechModelConfig
@@ -82,7 +83,7 @@ def fit_speaker_embedding(model: SpeechModel, wave: npt.NDArray[np.float32], sam
 
     Raises:
         ModelError: the model knows no speakers.
-        SoundError: the recording is too short or silent.
+        SoundError: the recording is too short, silent, or no speech.
     """
     if model.speakers is None:
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
@@ -112,6 +113,8 @@ def _prepared(model: SpeechModel, wave: npt.NDArray[np.float32], sample_rate_hz:
     if own.shape[1] < SHORTEST_S * model.config.sample_rate_hz or level.rms == 0:
         length_s = len(wave) / sample_rate_hz
         raise SoundError(f"{length_s:.1f} s with too little speech to learn a voice from; give some seconds of speech")
+    if problem := speech_problem(own[0], model.config.sample_rate_hz):
+        raise SoundError(f"no speech to learn a voice from: {problem}; give some seconds of one person's speech")
     whole = own.shape[1] - own.shape[1] % model.config.encoder.hop_length
     device = model.device
     return torch.from_numpy(own[:, :whole] * np.float32(level.gain)).to(device)
