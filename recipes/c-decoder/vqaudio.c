@@ -1713,8 +1713,6 @@ static double pcg_normal(pcg *g, const ziggurat *z)
  */
 
 #define PITCHES 64
-#define LOWEST_HZ 60.0f
-#define HIGHEST_HZ 400.0f
 #define MOST_STACK 64
 #define MOST_REACH 4096 /* the sum of a stack's dilations */
 
@@ -1750,7 +1748,6 @@ typedef struct network {
     int *upper;     /* of each bin, the band above it */
     float *share;   /* and that band's share of it */
     float cosine[FFT_SIZE], sine[FFT_SIZE];
-    float log_hz[PITCHES];
     ziggurat normal;
 } network;
 
@@ -1759,27 +1756,46 @@ static int padded(int count, int to)
     return (count + to - 1) / to * to;
 }
 
+/* Two rows of multiply, four inputs each. */
+static void add_rows(float *restrict y, float *restrict z, const float *x, const float *u, const float *restrict w,
+                     size_t wide)
+{
+    const float a = x[0], b = x[1], c = x[2], d = x[3], e = u[0], f = u[1], g = u[2], h = u[3];
+    size_t i;
+    int j;
+    for (i = 0; i < wide; i += 8) /* eight at a time even where a compiler is told to be brief */
+        for (j = 0; j < 8; j++) {
+            const size_t at = i + (size_t)j;
+            const float p = w[at], q = w[wide + at], r = w[2 * wide + at], s = w[3 * wide + at];
+            y[at] += a * p + b * q + c * r + d * s;
+            z[at] += e * p + f * q + g * r + h * s;
+        }
+}
+
+static void add_row(float *restrict y, const float *x, const float *restrict w, size_t wide)
+{
+    const float a = x[0], b = x[1], c = x[2], d = x[3];
+    size_t i;
+    for (i = 0; i < wide; i++)
+        y[i] += a * w[i] + b * w[wide + i] + c * w[2 * wide + i] + d * w[3 * wide + i];
+}
+
 /* y[rows] += x[rows] times the matrix. Rows of y are `y_step` numbers apart, those of x `x_step`, at least `inputs`
  * filled up. */
 static void multiply(float *restrict y, size_t y_step, const float *restrict x, size_t x_step, int rows,
                      const linear *l)
 {
-    int first, i, t, j;
-    size_t wide = (size_t)l->wide, column;
+    size_t wide = (size_t)l->wide;
+    int first, i, t;
     for (first = 0; first < rows; first += 16) { /* so many rows of y stay in the nearest cache */
         int end = LEAST(first + 16, rows);
         for (i = 0; i < l->inputs; i += 4) {
-            const float *restrict w = l->weights + (size_t)i * wide;
-            for (t = first; t < end; t++) {
-                const float *in = x + (size_t)t * x_step + i;
-                const float a = in[0], b = in[1], c = in[2], d = in[3];
-                float *restrict out = y + (size_t)t * y_step;
-                for (column = 0; column < wide; column += 8)
-                    for (j = 0; j < 8; j++)
-                        out[column + (size_t)j] += a * w[column + (size_t)j] + b * w[wide + column + (size_t)j] +
-                                                   c * w[2 * wide + column + (size_t)j] +
-                                                   d * w[3 * wide + column + (size_t)j];
-            }
+            const float *w = l->weights + (size_t)i * wide, *in = x + (size_t)first * x_step + i;
+            float *out = y + (size_t)first * y_step;
+            for (t = first; t + 1 < end; t += 2, in += 2 * x_step, out += 2 * y_step)
+                add_rows(out, out + y_step, in, in + x_step, w, wide);
+            if (t < end)
+                add_row(out, in, w, wide);
         }
     }
 }
@@ -1899,8 +1915,20 @@ static int predict(const network *n, activations *a, const uint16_t *codes, int 
     return frames;
 }
 
+/* The logarithm of 60 * (400 / 60) ** ((i + 0.5) / 64) Hz, rounded as PyTorch rounds it: a voice's phase adds up what
+   its pitch is wrong, and one unit in the last place of one of these is heard as -50 dB after a minute. */
+static const float LOG_HZ[PITCHES] = {
+    4.10916567f, 4.13880825f, 4.16845083f, 4.19809341f, 4.227736f,   4.25737858f, 4.28702068f, 4.31666327f,
+    4.34630585f, 4.37594843f, 4.40559053f, 4.43523312f, 4.4648757f,  4.49451828f, 4.52416086f, 4.55380344f,
+    4.58344603f, 4.61308813f, 4.64273071f, 4.67237329f, 4.70201588f, 4.73165846f, 4.76130104f, 4.79094315f,
+    4.82058573f, 4.85022831f, 4.87987089f, 4.90951347f, 4.93915606f, 4.96879816f, 4.99844074f, 5.02808332f,
+    5.05772591f, 5.08736849f, 5.11701107f, 5.14665318f, 5.17629576f, 5.20593834f, 5.23558092f, 5.26522303f,
+    5.29486561f, 5.32450819f, 5.35415077f, 5.38379335f, 5.41343594f, 5.44307852f, 5.47272062f, 5.5023632f,
+    5.53200579f, 5.56164837f, 5.59129095f, 5.62093353f, 5.65057564f, 5.68021822f, 5.7098608f,  5.73950338f,
+    5.76914597f, 5.79878807f, 5.82843065f, 5.85807323f, 5.88771582f, 5.9173584f,  5.94700098f, 5.97664309f};
+
 /* The pitch that logits mean, 0 where there is no voice: the mean, in the log, of what is near the likeliest. */
-static float read_pitch(const network *n, const float *logits)
+static float read_pitch(const float *logits)
 {
     double total = 0, near = 0, mean = 0;
     float top;
@@ -1916,7 +1944,7 @@ static float read_pitch(const network *n, const float *logits)
     for (i = MOST(peak - 2, 0); i <= LEAST(peak + 2, PITCHES - 1); i++) {
         double share = exp((double)(logits[i] - logits[peak]));
         near += share;
-        mean += share * (double)n->log_hz[i];
+        mean += share * (double)LOG_HZ[i];
     }
     return (float)exp((double)(float)(mean / near));
 }
@@ -1970,12 +1998,10 @@ static void transform(const network *n, float *real, float *imag, float *more)
 static void log_magnitude(const network *n, const float *log_power, float *bands, float *bins)
 {
     int i, j;
-    for (i = 0; i < n->bands; i++) {
-        float sum = 0;
-        for (j = 0; j < n->bands; j++)
-            sum += n->sharpen[i * n->bands + j] * log_power[j];
-        bands[i] = sum;
-    }
+    memset(bands, 0, (size_t)n->bands * sizeof *bands);
+    for (j = 0; j < n->bands; j++) /* the matrix is symmetric */
+        for (i = 0; i < n->bands; i++)
+            bands[i] += n->sharpen[j * n->bands + i] * log_power[j];
     for (i = 0; i < BINS; i++)
         bins[i] = 0.5f * ((1 - n->share[i]) * bands[n->upper[i] - 1] + n->share[i] * bands[n->upper[i]]);
 }
@@ -2021,23 +2047,26 @@ static void responses(const network *n, const float *log_power, const float *oth
     }
 }
 
+#define FILTERED 24 /* samples that go through all taps at once */
+
 /* Outputs of the responses of two neighbouring frames, cross-faded: `hop` samples behind `past`, which has TAPS - 1 of
  * before. */
 static void filter_frame(const float *past, const float *response, const float *next, const float *fade, int hop,
                          float *out)
 {
     int first, tap, i;
-    for (first = 0; first < hop; first += 16) {
-        float one[16] = {0}, other[16] = {0};
-        for (tap = 0; tap < TAPS; tap++) {
-            const float now = response[tap], then = next[tap];
-            const float *restrict in = past + TAPS - 1 + first - tap;
-            for (i = 0; i < 16; i++) {
-                one[i] += now * in[i];
-                other[i] += then * in[i];
+    for (first = 0; first < hop; first += FILTERED) {
+        float one[FILTERED] = {0}, other[FILTERED] = {0};
+        for (tap = 0; tap < TAPS; tap += 4) {
+            const float a = response[tap], b = response[tap + 1], c = response[tap + 2], d = response[tap + 3];
+            const float e = next[tap], f = next[tap + 1], g = next[tap + 2], h = next[tap + 3];
+            const float *restrict in = past + TAPS - 4 + first - tap; /* the last of the four taps' first */
+            for (i = 0; i < FILTERED; i++) {
+                one[i] += a * in[i + 3] + b * in[i + 2] + c * in[i + 1] + d * in[i];
+                other[i] += e * in[i + 3] + f * in[i + 2] + g * in[i + 1] + h * in[i];
             }
         }
-        for (i = first; i < LEAST(first + 16, hop); i++)
+        for (i = first; i < LEAST(first + FILTERED, hop); i++)
             out[i] = (1 - fade[i]) * one[i - first] + fade[i] * other[i - first];
     }
 }
@@ -2313,16 +2342,6 @@ static int fill_filter(pool *p, network *n, double sharpen, vqaudio_error *error
     return 1;
 }
 
-/* The pitches' logarithms, rounded where the network's own scale is: a voice's phase adds up what they are wrong. */
-static void fill_scale(network *n)
-{
-    int i;
-    for (i = 0; i < PITCHES; i++) {
-        float ratio = (float)pow((double)(HIGHEST_HZ / LOWEST_HZ), (i + 0.5) / PITCHES);
-        n->log_hz[i] = (float)log((double)(LOWEST_HZ * ratio));
-    }
-}
-
 static int sum_of(const int *numbers, int count)
 {
     int sum = 0;
@@ -2390,7 +2409,6 @@ static int load_network(pool *p, const folder *of, network *n, vqaudio_error *er
         !load_linear(p, of, &n->bands_head, n->bands, n->features, 1, 0, n->bands, "bands_head", error) ||
         !load_linear(p, of, &n->pitch_head, PITCHES + 1, n->features, 1, 0, PITCHES + 1, "pitch_head", error))
         return 0;
-    fill_scale(n);
     fill_ziggurat(&n->normal);
     return fill_filter(p, n, sharpen, error);
 }
@@ -2736,7 +2754,7 @@ static int begin_sound(vqaudio_stream *s, vqaudio_error *error)
     s->wave_held = (size_t)s->resampler.width;
     s->mute = MOST(2, (int)floor(MUTE_S * s->model->rate_hz + 0.5));
     s->fade = take(p, (size_t)n->frame_length, sizeof(float));
-    s->driven = take(p, TAPS - 1 + samples + 16, sizeof(float));
+    s->driven = take(p, TAPS - 1 + samples + FILTERED, sizeof(float));
     s->f0 = take(p, (size_t)(s->window * n->frames_per_vector + 2), sizeof(float));
     s->log_power = take(p, (size_t)(s->window * n->frames_per_vector + 1), (size_t)n->bands * sizeof(float));
     s->responses = take(p, 4, TAPS * sizeof(float));
@@ -2770,7 +2788,7 @@ static void parameters(vqaudio_stream *s, uint32_t c, int64_t first, int vectors
     for (i = 0; i < wanted + 2; i++) {
         int frame = LEAST(begin + i, count - 1); /* the sound ends with its codes: beyond them its last frame stays */
         const float *bands = s->activations.bands + (size_t)frame * (size_t)n->bands_head.wide;
-        s->f0[i] = read_pitch(n, s->activations.pitch + (size_t)frame * (size_t)n->pitch_head.wide);
+        s->f0[i] = read_pitch(s->activations.pitch + (size_t)frame * (size_t)n->pitch_head.wide);
         for (j = 0; j < n->bands && i <= wanted; j++) {
             float power = bands[j];
             power = power > LOWEST_LOG_POWER ? power : LOWEST_LOG_POWER;
