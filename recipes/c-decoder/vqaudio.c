@@ -1475,12 +1475,31 @@ static int is_sealed(const uint8_t *data, size_t size)
     return own > 0 && size >= own && crc32_of(data, own - 4) == little(data + own - 4, 4);
 }
 
-/* Flips the one bit that makes the header's CRC right, if exactly one does. */
+/* Whether a bit of this byte of the header tells its size. */
+static int tells_size(size_t byte)
+{
+    return byte == 37 || byte == 39 || byte == 44 || byte == 45;
+}
+
+/* What flipping a bit changes in a CRC, and then what it changes if a byte more stands behind it. */
+static uint32_t eight_steps(uint32_t change)
+{
+    int i;
+    for (i = 0; i < 8; i++)
+        change = change >> 1 ^ (change & 1 ? 0xedb88320u : 0);
+    return change;
+}
+
+/* Flips the one bit that makes the header's CRC right, if exactly one does. A CRC is linear: but for the bits that tell
+ * the size, it is enough to know what each bit changes in it. */
 static void mend(uint8_t *data, size_t size)
 {
-    size_t own = header_size(data, size), bit, found = 0, count = 0;
-    own = own ? LEAST(own, size) : LEAST((size_t)HEADER_FIXED, size);
-    for (bit = 0; bit < 8 * own && count < 2; bit++) {
+    size_t own = header_size(data, size), bit, found = 0, count = 0, byte;
+    uint32_t wrong = 0, changes[8];
+    int whole_header = own > 0 && own <= size, i;
+    for (bit = 0; bit < 8 * HEADER_FIXED && bit < 8 * size; bit++) {
+        if (!tells_size(bit / 8))
+            continue;
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         if (is_sealed(data, size)) {
             found = bit;
@@ -1488,6 +1507,23 @@ static void mend(uint8_t *data, size_t size)
         }
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
+    if (whole_header)
+        wrong = crc32_of(data, own - 4) ^ (uint32_t)little(data + own - 4, 4);
+    for (i = 0; i < 8; i++)
+        changes[i] = eight_steps(1u << i);
+    for (i = 0; whole_header && i < 32; i++)
+        if (wrong == 1u << i) {
+            found = 8 * (own - 4) + (size_t)i;
+            count++;
+        }
+    for (byte = whole_header ? own - 4 : 0; byte-- > 0;)
+        for (i = 0; i < 8; i++) {
+            if (changes[i] == wrong && !tells_size(byte)) {
+                found = 8 * byte + (size_t)i;
+                count++;
+            }
+            changes[i] = eight_steps(changes[i]);
+        }
     if (count == 1)
         data[found / 8] ^= (uint8_t)(1 << found % 8);
 }
