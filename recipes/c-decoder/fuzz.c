@@ -2,8 +2,7 @@
    that model; else it tries models: the size of a configuration in two bytes, the configuration, then weights.
 
    A changed stream is given right checksums again before it is tried, or nothing behind a checksum would ever be
-   reached. With -DFUZZ_ALONE it is a program by itself that tries the files it is given, whichever compiler there is.
- */
+   reached. With -DFUZZ_ALONE it is a program by itself that tries the files it is given, whichever compiler there is. */
 
 #include "vqaudio.h"
 
@@ -139,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------------- checksums */
+/* ----------------------------------------------------------------------------------------------------- checksums */
 
 static uint32_t crc32_slowly(const uint8_t *data, size_t size)
 {

@@ -16,8 +16,7 @@
 #define LEAST(a, b) ((a) < (b) ? (a) : (b))
 #define MOST(a, b) ((a) > (b) ? (a) : (b))
 
-/* ------------------------------------------------------------------------------------------------------------- errors
- */
+/* -------------------------------------------------------------------------------------------------------- errors */
 
 static int fail(vqaudio_error *error, vqaudio_status status, const char *format, ...)
 {
@@ -40,8 +39,7 @@ static int no_memory(vqaudio_error *error)
     return fail(error, VQAUDIO_NO_MEMORY, "there is too little memory");
 }
 
-/* ------------------------------------------------------------------------------------------------------------- memory
- */
+/* -------------------------------------------------------------------------------------------------------- memory */
 
 /* All that a model or a stream has taken, to be given back at once. */
 typedef union taken {
@@ -80,8 +78,7 @@ static void give_back(pool *p)
     }
 }
 
-/* -------------------------------------------------------------------------------------------------------------- bytes
- */
+/* --------------------------------------------------------------------------------------------------------- bytes */
 
 static uint64_t little(const uint8_t *bytes, int count)
 {
@@ -136,8 +133,7 @@ static uint32_t crc32_of(const uint8_t *bytes, size_t count)
     return ~crc;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ SHA-256
- */
+/* ------------------------------------------------------------------------------------------------------- SHA-256 */
 
 /* FIPS 180-4. */
 typedef struct sha256 {
@@ -228,8 +224,7 @@ static void sha256_end(sha256 *sha, uint8_t digest[32])
         digest[i] = (uint8_t)(sha->state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-/* --------------------------------------------------------------------------------------------------------------- JSON
- */
+/* ---------------------------------------------------------------------------------------------------------- JSON */
 
 /* A value where it stands in the text; of one that is missing `begin` is NULL. */
 typedef struct json {
@@ -414,8 +409,7 @@ static int whole_list(json list, int *numbers, int most, int high)
     return count;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ tensors
- */
+/* ------------------------------------------------------------------------------------------------------- tensors */
 
 /* A model's folder in memory. */
 typedef struct folder {
@@ -548,8 +542,7 @@ static int open_folder(folder *of, const void *weights, size_t weight_bytes, con
     return 1;
 }
 
-/* ---------------------------------------------------------------------------------------------- the name of the codes
- */
+/* ----------------------------------------------------------------------------------------- the name of the codes */
 
 /* Names of today, and those of before by which fingerprints go. */
 static const char *const OLD_KEYS[][2] = {{"phases", "marks"},
@@ -745,8 +738,7 @@ static int fingerprint(const folder *of, int64_t samples_per_vector, uint8_t dig
     return well || fail(error, VQAUDIO_BAD_MODEL, "the model is not of a format that this decoder reads: 1 or 2");
 }
 
-/* --------------------------------------------------------------------------------------------- the prior, in integers
- */
+/* ---------------------------------------------------------------------------------------- the prior, in integers */
 
 /* The arithmetic of vqaudio/kernels/fixed_point.py and wavenet_integer.py, which say why nothing overflows. */
 
@@ -920,12 +912,11 @@ static int too_large(vqaudio_error *error)
 }
 
 /* Puts the tensor `name` of the layer behind those that are there. */
-static int add_layer(pool *p, const folder *of, float *to, int layer, const char *name, int64_t outputs, int64_t inputs,
+static int add_layer(const folder *of, float *to, int layer, const char *name, int64_t outputs, int64_t inputs,
                      vqaudio_error *error)
 {
     tensor found;
     int64_t i, count = outputs * MOST(inputs, 1);
-    (void)p;
     if (!find_tensor(of, &found, outputs, inputs, 0, error, "prior.wavenet.layers.%d.%s", layer, name))
         return 0;
     for (i = 0; i < count; i++) {
@@ -949,10 +940,10 @@ static int read_layers(pool *p, const folder *of, const prior *w, layers *l, vqa
     if (p->failed)
         return no_memory(error);
     for (i = 0; well && i < w->layers; i++)
-        well = add_layer(p, of, l->taps, i, "taps.weight", 2 * r, 2 * r, error) &&
-               add_layer(p, of, l->taps_bias, i, "taps.bias", 2 * r, 0, error) &&
-               add_layer(p, of, l->out, i, "out.weight", mixed, r, error) &&
-               add_layer(p, of, l->out_bias, i, "out.bias", mixed, 0, error);
+        well = add_layer(of, l->taps, i, "taps.weight", 2 * r, 2 * r, error) &&
+               add_layer(of, l->taps_bias, i, "taps.bias", 2 * r, 0, error) &&
+               add_layer(of, l->out, i, "out.weight", mixed, r, error) &&
+               add_layer(of, l->out_bias, i, "out.bias", mixed, 0, error);
     if (!well || !find_tensor(of, &found, w->levels + 1, r, 0, error, "prior.wavenet.embedding.weight"))
         return 0;
     if ((l->embedding = tensor_floats(p, &found, error)) == NULL)
@@ -992,12 +983,42 @@ static int quantise_taps(pool *p, prior *w, const layers *l, int stream, const i
     return 1;
 }
 
+/* Number k of the embeddings of all symbols in all phases. */
+static double marked(const prior *w, const layers *l, size_t k)
+{
+    size_t r = (size_t)w->residual, cycle = (size_t)w->phases * r;
+    return (double)l->embedding[k / cycle * r + k % r] + (double)l->phases[k % cycle];
+}
+
+/* The skips' sum: its shift and its position, and a bound of it, from the bounds of the layers' outputs. */
+static int place_skips(prior *w, const int64_t *reach, int from, int *skip_position, int64_t *skip_reach,
+                       vqaudio_error *error)
+{
+    int mixed = w->residual + w->skip, i, j;
+    int64_t most = 0, total;
+    for (j = w->residual; j < mixed; j++) {
+        for (total = 0, i = 0; i < w->layers; i++)
+            total += reach[i * mixed + j];
+        most = MOST(most, total);
+    }
+    *skip_position = position_of(0, most, from, w->layers, LEAST(MOST_HEAD_BITS, from));
+    w->skip_shift = from - *skip_position;
+    if (w->skip_shift > 29)
+        return too_large(error);
+    for (*skip_reach = 0, j = w->residual; j < mixed; j++) {
+        for (total = 0, i = 0; i < w->layers; i++)
+            total += shifted(reach[i * mixed + j], w->skip_shift);
+        *skip_reach = MOST(*skip_reach, total);
+    }
+    return 1;
+}
+
 /* The stack; gives the position of the skips' sum and a bound of it. */
 static int quantise_layers(pool *p, prior *w, const layers *l, int *skip_position, int64_t *skip_reach,
                            vqaudio_error *error)
 {
     int r = w->residual, mixed = r + w->skip, i, j, stream;
-    int64_t reaches[MOST_LAYERS], streams[MOST_LAYERS], total = 0, most = 0, largest = 0;
+    int64_t reaches[MOST_LAYERS], streams[MOST_LAYERS], total = 0, largest = 0;
     double farthest = 0;
     size_t k, count = (size_t)(w->levels + 1) * (size_t)w->phases * (size_t)r;
     fitted f;
@@ -1013,38 +1034,24 @@ static int quantise_layers(pool *p, prior *w, const layers *l, int *skip_positio
             streams[i] = MOST(streams[i], f.reach[i * mixed + j]);
         total += streams[i];
     }
-#define MARKED(k)                                                                                                      \
-    ((double)l->embedding[(k) / (size_t)(w->phases * r) * (size_t)r + (k) % (size_t)r] +                               \
-     (double)l->phases[(k) % (size_t)(w->phases * r)])
     for (k = 0; k < count; k++)
-        farthest = MOST(farthest, fabs(MARKED(k)));
+        farthest = MOST(farthest, fabs(marked(w, l, k)));
     if (!(farthest < 131072))
         return fail(error, VQAUDIO_BAD_MODEL, "the prior has weights beyond 65536");
     stream = position_of(farthest, total, f.position, w->layers, LEAST(MOST_STREAM_BITS, f.position));
     w->residual_shift = f.position - stream;
     for (k = 0; k < count; k++) {
-        w->embedding[k] = (int32_t)at_position(MARKED(k), stream);
+        w->embedding[k] = (int32_t)at_position(marked(w, l, k), stream);
         largest = MOST(largest, w->embedding[k] < 0 ? -(int64_t)w->embedding[k] : w->embedding[k]);
     }
-#undef MARKED
     if (w->residual_shift > 29)
         return too_large(error);
     for (i = 0; i < w->layers; i++) {
         reaches[i] = largest;
         largest += shifted(streams[i], w->residual_shift);
     }
-    for (total = 0, j = r; j < mixed; j++, most = MOST(most, total))
-        for (total = 0, i = 0; i < w->layers; i++)
-            total += f.reach[i * mixed + j];
-    *skip_position = position_of(0, most, f.position, w->layers, LEAST(MOST_HEAD_BITS, f.position));
-    w->skip_shift = f.position - *skip_position;
-    if (w->skip_shift > 29)
-        return too_large(error);
-    for (*skip_reach = 0, j = r; j < mixed; j++) {
-        for (total = 0, i = 0; i < w->layers; i++)
-            total += shifted(f.reach[i * mixed + j], w->skip_shift);
-        *skip_reach = MOST(*skip_reach, total);
-    }
+    if (!place_skips(w, f.reach, f.position, skip_position, skip_reach, error))
+        return 0;
     for (i = 0; i < w->layers * mixed; i++)
         w->out_bias[i] = (int32_t)(f.bias[i] + half(i % mixed < r ? w->residual_shift : w->skip_shift));
     return quantise_taps(p, w, l, stream, reaches, error);
@@ -1280,8 +1287,7 @@ static void run_prior(const prior *w, prior_state *s, int symbol)
     share_out(w, s);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- coders
- */
+/* -------------------------------------------------------------------------------------------------------- coders */
 
 /* The n-th 32 bits of a payload, beyond whose end there are zeros. */
 static uint64_t word_of(const uint8_t *payload, size_t size, uint64_t n)
@@ -1354,8 +1360,7 @@ static int decode_packed(uint32_t codebook_size, const uint8_t *payload, size_t 
     return (value & ((1u << held) - 1)) == 0;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- container
- */
+/* ----------------------------------------------------------------------------------------------------- container */
 
 #define HEADER_FIXED 50
 #define MOST_CHANNELS 1024
@@ -1491,7 +1496,7 @@ static uint32_t eight_steps(uint32_t change)
 }
 
 /* Flips the one bit that makes the header's CRC right, if exactly one does. A CRC is linear: but for the bits that tell
- * the size, it is enough to know what each bit changes in it. */
+   the size, it is enough to know what each bit changes in it. */
 static void mend(uint8_t *data, size_t size)
 {
     size_t own = header_size(data, size), bit, found = 0, count = 0, byte;
@@ -1612,8 +1617,7 @@ static int read_header(source *s, header *h, vqaudio_error *error)
     return parse_header(s->data, h, error);
 }
 
-/* ----------------------------------------------------------------------------------------------------- random numbers
- */
+/* ------------------------------------------------------------------------------------------------ random numbers */
 
 /* NumPy's default_rng([seed, channel]): SeedSequence, PCG64 (O'Neill 2014), and the ziggurat of standard_normal
    (Marsaglia, Tsang 2000). */
@@ -1745,8 +1749,7 @@ static double pcg_normal(pcg *g, const ziggurat *z)
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------------ network
- */
+/* ------------------------------------------------------------------------------------------------------- network */
 
 #define PITCHES 64
 #define MOST_STACK 64
@@ -1817,7 +1820,7 @@ static void add_row(float *restrict y, const float *x, const float *restrict w, 
 }
 
 /* y[rows] += x[rows] times the matrix. Rows of y are `y_step` numbers apart, those of x `x_step`, at least `inputs`
- * filled up. */
+   filled up. */
 static void multiply(float *restrict y, size_t y_step, const float *restrict x, size_t x_step, int rows,
                      const linear *l)
 {
@@ -1859,7 +1862,7 @@ static void relu(float *to, const float *from, size_t count)
 }
 
 /* y += the convolution of x[rows] with three taps, `dilation` apart, the last of them `ahead`; zeros lie beyond the
- * ends. */
+   ends. */
 static void convolve(float *y, const float *x, size_t x_step, int rows, const linear taps[3], int dilation, int ahead)
 {
     int k;
@@ -1985,8 +1988,7 @@ static float read_pitch(const float *logits)
     return (float)exp((double)(float)(mean / near));
 }
 
-/* ------------------------------------------------------------------------------------------------------ minimum phase
- */
+/* ------------------------------------------------------------------------------------------------- minimum phase */
 
 /* The discrete Fourier transform of real + i imag, in place; `more` is scratch of 2 FFT_SIZE. Stockham's, four at a
    time. The inverse, but for the factor, is that with real and imag exchanged. */
@@ -2042,8 +2044,7 @@ static void log_magnitude(const network *n, const float *log_power, float *bands
         bins[i] = 0.5f * ((1 - n->share[i]) * bands[n->upper[i] - 1] + n->share[i] * bands[n->upper[i]]);
 }
 
-/* The minimum-phase responses of two frames, worked out as one complex signal; `room` is scratch of 6 FFT_SIZE numbers.
- */
+/* The minimum-phase responses of two frames, worked out as one complex signal; `room` is scratch of 6 FFT_SIZE numbers. */
 static void responses(const network *n, const float *log_power, const float *other_log_power, float *response,
                       float *other, float *room)
 {
@@ -2086,7 +2087,7 @@ static void responses(const network *n, const float *log_power, const float *oth
 #define FILTERED 24 /* samples that go through all taps at once */
 
 /* Outputs of the responses of two neighbouring frames, cross-faded: `hop` samples behind `past`, which has TAPS - 1 of
- * before. */
+   before. */
 static void filter_frame(const float *past, const float *response, const float *next, const float *fade, int hop,
                          float *out)
 {
@@ -2107,8 +2108,7 @@ static void filter_frame(const float *past, const float *response, const float *
     }
 }
 
-/* --------------------------------------------------------------------------------------------------------- excitation
- */
+/* ---------------------------------------------------------------------------------------------------- excitation */
 
 /* A pulse a period where there is a voice, and noise: vqaudio/kernels/pulse_noise.py. */
 
@@ -2235,8 +2235,7 @@ static void excite(voice *v, const network *n, excitation *e, const float *f0, i
     v->begun = 1;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- model
- */
+/* --------------------------------------------------------------------------------------------------------- model */
 
 struct vqaudio_model {
     pool memory;
@@ -2341,6 +2340,12 @@ static int load_codebooks(pool *p, const folder *of, network *n, vqaudio_error *
     return 1;
 }
 
+/* The middle of a band, of bands equally wide on the mel scale up to `top`. */
+static double centre_hz(int band, int bands, double top)
+{
+    return 700 * (pow(10, (band + 1) * (top / (bands + 1)) / 2595) - 1);
+}
+
 /* How log bands become the log power of bins: vqaudio/dsp/mel_envelope.py. */
 static int fill_filter(pool *p, network *n, double sharpen, vqaudio_error *error)
 {
@@ -2360,17 +2365,15 @@ static int fill_filter(pool *p, network *n, double sharpen, vqaudio_error *error
             }
             n->sharpen[i * bands + j] = (float)sum;
         }
-#define CENTRE(band) (700 * (pow(10, ((band) + 1) * (top / (bands + 1)) / 2595) - 1))
     for (i = 0, j = 0; i < BINS; i++) {
         double hz = (double)i * n->rate_hz / FFT_SIZE, low, high;
-        while (j < bands && CENTRE(j) < hz)
+        while (j < bands && centre_hz(j, bands, top) < hz)
             j++;
         n->upper[i] = LEAST(MOST(j, 1), bands - 1);
-        low = CENTRE(n->upper[i] - 1);
-        high = CENTRE(n->upper[i]);
+        low = centre_hz(n->upper[i] - 1, bands, top);
+        high = centre_hz(n->upper[i], bands, top);
         n->share[i] = (float)LEAST(MOST((hz - low) / (high - low), 0.0), 1.0);
     }
-#undef CENTRE
     for (i = 0; i < FFT_SIZE; i++) {
         n->cosine[i] = (float)cos(2 * PI * i / FFT_SIZE);
         n->sine[i] = (float)sin(2 * PI * i / FFT_SIZE);
@@ -2527,8 +2530,7 @@ void vqaudio_unload(vqaudio_model *model)
     free(model);
 }
 
-/* --------------------------------------------------------------------------------------------------------- resampling
- */
+/* ---------------------------------------------------------------------------------------------------- resampling */
 
 /* Kaiser-windowed sinc: vqaudio/io/resample.py, whose filter is torchaudio's. */
 
@@ -2631,8 +2633,7 @@ static uint64_t resampled_length(uint64_t frames, uint64_t from_hz, uint64_t to_
     return whole_part * to_hz + (rest * to_hz + from_hz - 1) / from_hz;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- stream
- */
+/* -------------------------------------------------------------------------------------------------------- stream */
 
 #define WINDOW_FRAMES 512 /* of which sound is made at once */
 #define MUTE_S 0.005
@@ -2808,8 +2809,7 @@ static int begin_sound(vqaudio_stream *s, vqaudio_error *error)
     return 1;
 }
 
-/* The parameters of `vectors` vectors of a channel from `first` on, into f0 (two frames more) and log_power (one more).
- */
+/* The parameters of `vectors` vectors of a channel from `first` on, into f0 (two frames more) and log_power (one more). */
 static void parameters(vqaudio_stream *s, uint32_t c, int64_t first, int vectors)
 {
     const network *n = &s->model->network;
@@ -2927,6 +2927,40 @@ static void give_frame(vqaudio_stream *s, float *sound)
     advance(r);
 }
 
+/* Whether the stream is of this model, and its numbers can be true. */
+static int check_header(vqaudio_stream *s, vqaudio_error *error)
+{
+    const header *h = &s->header;
+    const vqaudio_model *model = s->model;
+    uint64_t vectors;
+    if (memcmp(h->name, model->name, 32) != 0)
+        return fail(error, VQAUDIO_OTHER_MODEL,
+                    "the stream was made with model %02x%02x%02x%02x%02x%02x, this is another", h->name[0], h->name[1],
+                    h->name[2], h->name[3], h->name[4], h->name[5]);
+    if (h->prior_coded && !model->has_prior)
+        return fail(error, VQAUDIO_DAMAGED, "the stream is coded under a prior that its model does not have");
+    s->model_frames = resampled_length(h->frames, h->rate_hz, (uint64_t)model->rate_hz);
+    vectors = s->model_frames / (uint64_t)model->hop + (s->model_frames % (uint64_t)model->hop > 0);
+    if (h->codebook_size != (uint32_t)model->codebook_size || s->model_frames > (uint64_t)1 << 62 ||
+        h->tokens != vectors * (uint64_t)model->quantizers)
+        return fail(error, VQAUDIO_DAMAGED, "the header's numbers contradict each other; get an intact copy");
+    return 1;
+}
+
+static void tell(const vqaudio_stream *s, vqaudio_info *info)
+{
+    info->sample_rate_hz = s->header.rate_hz;
+    info->channels = s->header.channels;
+    info->frames = s->header.frames;
+    info->output_frames = s->output_frames == UINT64_MAX ? 0 : s->output_frames;
+    info->output_rate_hz = s->output_hz;
+    info->tokens = s->header.tokens;
+    info->tokens_per_range = (uint32_t)range_size(&s->header);
+    info->codebook_size = s->header.codebook_size;
+    info->num_quantizers = (uint32_t)s->model->quantizers;
+    info->prior_coded = s->header.prior_coded;
+}
+
 vqaudio_stream *vqaudio_open(const vqaudio_model *model, vqaudio_read read, void *from, const vqaudio_options *options,
                              vqaudio_info *info, vqaudio_error *error)
 {
@@ -2948,19 +2982,7 @@ vqaudio_stream *vqaudio_open(const vqaudio_model *model, vqaudio_read read, void
     s->source.data = take(&s->memory, s->source.room, 1);
     fits = s->source.data != NULL || no_memory(error);
     fits = fits && read_header(&s->source, h, error);
-    if (fits && memcmp(h->name, model->name, 32) != 0)
-        fits =
-            fail(error, VQAUDIO_OTHER_MODEL, "the stream was made with model %02x%02x%02x%02x%02x%02x, this is another",
-                 h->name[0], h->name[1], h->name[2], h->name[3], h->name[4], h->name[5]);
-    if (fits && h->prior_coded && !model->has_prior)
-        fits = fail(error, VQAUDIO_DAMAGED, "the stream is coded under a prior that its model does not have");
-    if (fits) {
-        s->model_frames = resampled_length(h->frames, h->rate_hz, (uint64_t)model->rate_hz);
-        if (h->codebook_size != (uint32_t)model->codebook_size || s->model_frames > (uint64_t)1 << 62 ||
-            h->tokens !=
-                (s->model_frames + (uint64_t)model->hop - 1) / (uint64_t)model->hop * (uint64_t)model->quantizers)
-            fits = fail(error, VQAUDIO_DAMAGED, "the header's numbers contradict each other; get an intact copy");
-    }
+    fits = fits && check_header(s, error);
     if (!fits) {
         vqaudio_close(s);
         return NULL;
@@ -2969,18 +2991,8 @@ vqaudio_stream *vqaudio_open(const vqaudio_model *model, vqaudio_read read, void
     s->output_frames = resampled_length(h->frames, h->rate_hz, s->output_hz);
     if (s->output_hz != (uint32_t)model->rate_hz && (s->output_hz < 1000 || s->output_hz > 768000))
         s->output_frames = UINT64_MAX; /* which vqaudio_sound refuses; the codes can be had */
-    if (info != NULL) {
-        info->sample_rate_hz = h->rate_hz;
-        info->channels = h->channels;
-        info->frames = h->frames;
-        info->output_frames = s->output_frames == UINT64_MAX ? 0 : s->output_frames;
-        info->output_rate_hz = s->output_hz;
-        info->tokens = h->tokens;
-        info->tokens_per_range = (uint32_t)range_size(h);
-        info->codebook_size = h->codebook_size;
-        info->num_quantizers = (uint32_t)model->quantizers;
-        info->prior_coded = h->prior_coded;
-    }
+    if (info != NULL)
+        tell(s, info);
     return s;
 }
 

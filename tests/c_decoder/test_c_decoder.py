@@ -232,9 +232,11 @@ def test_sixteen_bits(decoder: Path, vocoded: Codec, vocoded_model: Path, tmp_pa
     louder.save(tmp_path / "a.vqa")
     assert run(decoder, vocoded_model, tmp_path / "a.vqa", tmp_path / "a.wav").returncode == 0
     found, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
-    wanted = np.clip(np.rint(32768.0 * vocoded.decode(louder)[0]), -32768, 32767)
-    assert (np.abs(wanted) >= 32767).any()
-    assert np.abs(found - wanted).max() <= 5  # of 32768, on a sound that is far beyond full scale
+    wanted = 32768.0 * vocoded.decode(louder)[0]
+    for beyond, limit in ((wanted > 40_000, 32_767), (wanted < -40_000, -32_768)):
+        assert beyond.any()
+        assert (found[beyond] == limit).all()
+    assert difference_db(found, wanted.clip(-32_768, 32_767)) < FARTHEST_DB
 
 
 # -------------------------------------------------------------------------------------------------------------- damage
