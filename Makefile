@@ -35,10 +35,10 @@ test: ## check, then the whole test suite, on the package installed into a fresh
 	$(call lint,$(TEST))
 	$(TEST)/bin/pytest
 
-test-heavy: ## the tests that need large packages (Ray), in an environment of their own
+test-heavy: ## the tests that need large packages (Ray, Gradio), in an environment of their own
 	rm -rf $(HEAVY)
 	$(PYTHON) -m venv $(HEAVY)
-	$(HEAVY)/bin/python $(INSTALL) '.[test,ray]'
+	$(HEAVY)/bin/python $(INSTALL) '.[test,ray,studio]'
 	$(HEAVY)/bin/pytest -m heavy
 
 check: $(DEV)/.stamp ## lint, format and types, changing nothing
