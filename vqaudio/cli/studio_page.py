@@ -1,6 +1,7 @@
 """The studio's page, in Gradio (the extra ``studio``). An event gets all that it needs from its own inputs, and answers
 with HTML: nothing of one visitor is kept where another would meet it."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from vqaudio.io.extras import needed
 NOBODY, REFERENCE = "nobody: do not convert", "the recording below"
 KEEP, OWN = "of the original", "of the voice"
 CONSENT = "Take on a voice only with the consent of whoever it is. Do not pass the result off as a recording of them."
+_CHOOSE = (
+    f"(own, voice) => own ? {json.dumps(REFERENCE)} : voice === {json.dumps(REFERENCE)} ? {json.dumps(NOBODY)} : voice"
+)
 _AT_ONCE = 2  # requests at work; others wait
 _WAITING = 16
 _LARGEST_SEED = 2**53  # that a browser's numbers hold exactly
@@ -148,9 +152,7 @@ class Page:
                 pitch = gr.Radio([OWN, KEEP], value=OWN, label="Pitch of the converted sound")
                 gr.Markdown(CONSENT)
         button, output = gr.Button("Code it", variant="primary", elem_id="code"), gr.HTML(elem_id="heard")
-        reference.change(
-            lambda path: REFERENCE if path else NOBODY, reference, voice, queue=False, api_visibility="private"
-        )
+        reference.change(None, [reference, voice], voice, js=_CHOOSE, api_visibility="private")
 
         def work(
             sound: str | None,
