@@ -92,7 +92,7 @@ def _launched(page: Any, looks: dict[str, Any], limits: "Limits", port: int | No
     return str(address)
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio studio --open")
 def studio(
     model: ModelOption = "speech",
     voices: Annotated[str, typer.Option("--voices", metavar="M", help="The model that converts voices.")] = "voices",
@@ -117,8 +117,6 @@ def studio(
     """A page in the browser: record or drop a sound, hear it decoded and converted, draw new speech; pictures, too.
 
     Only this machine can reach it. Ctrl-C ends it, and removes all that was uploaded and made.
-
-    Example: vqaudio studio --open
     """
     needed("gradio", "studio", "the studio")
     from vqaudio.cli.jobs import codes_sounds

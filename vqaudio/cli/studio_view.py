@@ -29,7 +29,7 @@ CSS = """
 .vq-picture img { width: 100%; max-width: 24rem; height: auto; image-rendering: pixelated; margin: 0; }
 .vq-codes img { display: block; width: 100%; height: 3rem; margin: 0; image-rendering: pixelated; }
 .vq-facts { border-collapse: collapse; margin: .6rem 0; }
-.vq-facts :is(th, td) { border: 0 !important; }
+.vq-facts, .vq-facts :is(tr, th, td) { border: 0 !important; }
 .vq-facts th { text-align: left; font-weight: 400; padding: .1rem 1rem .1rem 0; opacity: .75; }
 .vq-facts td { font-variant-numeric: tabular-nums; padding: .1rem 0; }
 .vq-failure, .vq-note { padding: .5rem .8rem; border-radius: .25rem; overflow-wrap: anywhere; }

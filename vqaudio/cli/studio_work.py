@@ -1,6 +1,7 @@
 """The work of the studio, which is that of the verbs: one request's files lie in a folder of their own, and nothing is
 kept from one request to the next but the models."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -15,7 +16,6 @@ import typer
 
 from vqaudio.cli.console import Report, trace, words_for
 from vqaudio.cli.conversion import CONVERTED, Conversion, Voices, convert_one
-from vqaudio.cli.image_jobs import decode_picture, encode_picture, sample_pictures
 from vqaudio.cli.jobs import (
     DecodeRequest,
     decode_one,
@@ -26,6 +26,7 @@ from vqaudio.cli.jobs import (
     write_sample,
 )
 from vqaudio.cli.paths import Job
+from vqaudio.cli.pictures import decode_picture, encode_picture, sample_pictures
 from vqaudio.errors import ConfigError, PictureError, SoundError
 
 if TYPE_CHECKING:
@@ -65,15 +66,16 @@ class _TookTooLong(ConfigError):
 class PageReport(Report):
     """A report whose progress, notes and failures go to a page. What fails ends the request."""
 
-    def __init__(self, progress: Progress, limits: Limits) -> None:
+    def __init__(self, progress: Progress, limits: Limits, folder: Path) -> None:
+        """``folder`` holds the request's files, and is named in no line."""
         super().__init__(quiet=True)
         self.lines: list[str] = []
-        self._progress, self._limits = progress, limits
+        self._progress, self._limits, self._folder = progress, limits, os.path.join(folder, "")
         self._end = time.monotonic() + limits.work_s
 
     def note(self, message: str) -> None:
         """Kept for the page."""
-        self.lines.append(message)
+        self.lines.append(message.replace(self._folder, ""))
 
     def failure(self, name: str, message: str) -> None:
         """Kept for the page: what could be done is shown."""
@@ -264,7 +266,8 @@ class Studio:
 
     def _begin(self, progress: Progress) -> tuple[PageReport, Path]:
         self._sweep()
-        return PageReport(progress, self.limits), Path(tempfile.mkdtemp(prefix="request-", dir=self._folder))
+        folder = Path(tempfile.mkdtemp(prefix="request-", dir=self._folder))
+        return PageReport(progress, self.limits, folder), folder
 
     def _sweep(self) -> None:
         """Removes what requests of long ago left."""
