@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vqaudio.cli.console import Report
+from vqaudio.cli.inputs import expanded, sound_suffixes
 from vqaudio.cli.jobs import DecodeRequest, convert_open, tell_of
 from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
@@ -86,6 +87,11 @@ class Conversion:
     source: str
     targets: tuple[tuple[str, str], ...]
 
+    @property
+    def name(self) -> str:
+        """The input, as messages call it."""
+        return Job(self.source, "").name
+
 
 def plan_conversions(inputs: list[str], speakers: list[str], output: str | None) -> list[Conversion]:
     """Which result goes where; raises ``typer.BadParameter`` where that is not clear.
@@ -98,11 +104,12 @@ def plan_conversions(inputs: list[str], speakers: list[str], output: str | None)
     if several and (output == STANDARD or (output is None and STANDARD in inputs)):
         raise typer.BadParameter("several speakers do not fit into standard output: give a folder with -o")
     folder = os.path.join(output, "") if several and output is not None else output
-    jobs = {speaker: plan(inputs, folder, _ending(speaker)) for speaker in speakers}
+    found = expanded(inputs, sound_suffixes())
+    jobs = {speaker: plan(found, folder, _ending(speaker)) for speaker in speakers}
     check_targets([job for row in jobs.values() for job in row])
     return [
         Conversion(source, tuple((speaker, row[place].target) for speaker, row in jobs.items()))
-        for place, source in enumerate(inputs)
+        for place, source in enumerate(found.sources)
     ]
 
 
@@ -136,7 +143,7 @@ def convert_one(
     from vqaudio.codecs.pitch_shift import LONGEST_S
     from vqaudio.io.sound import SoundReader, spool
 
-    name = Job(conversion.source, "").name
+    name = conversion.name
     with tempfile.TemporaryFile() as tokens:
         with (
             spool(standard_input()) if conversion.source == STANDARD else SoundReader(conversion.source) as sound,

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from vqaudio import __version__
-from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, voices
+from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, studio, voices
 from vqaudio.cli.console import (
     complain,
     is_broken_pipe,
@@ -36,19 +36,31 @@ VERBS = (
     learning,
     corpora,
     hub,
+    studio,
 )  # each adds its own to the program
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"vqaudio {__version__}")
+        from vqaudio.codecs.bundled import bundled, model_folder
+        from vqaudio.models.checkpoint import fingerprint
+
+        for name in bundled():
+            print(f"{name} {fingerprint(model_folder(name)).hex()}")
         raise typer.Exit
 
 
 @app.callback()
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and the models, each with the sha256 that streams name it by, and exit.",
+        ),
     ] = False,
 ) -> None:
     pass

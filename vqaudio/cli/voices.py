@@ -18,7 +18,7 @@ def _voices() -> None:
     pass  # without it, a program of one verb has no name for it
 
 
-@voices.command()
+@voices.command(epilog="Example: vqaudio voices save ann one.wav two.wav")
 def save(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file to make; .voice is added where it is missing.")],
     references: Annotated[list[str], typer.Argument(metavar="REF", help="Sound files of one person, 3 s or more.")],
