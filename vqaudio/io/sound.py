@@ -30,6 +30,7 @@ _TALKS = (
     b"\xff\xfa",
     b"\xff\xf2",
 )  # beginnings of MP3, whose library prints warnings
+_NOT_READ = (b"\xf0\x7e",)  # of MIDI sample dumps: libsndfile prints on standard output what it finds wrong there
 
 
 def _seekable_bytes(source: Source, name: str) -> BinaryIO:
@@ -80,6 +81,8 @@ class SoundReader:
             self.note, self.problem = layout.note, layout.problem
             self._parts, self._part = layout.parts, 0
             self._talks = self._begins_with(_TALKS)
+            if self._begins_with(_NOT_READ):
+                raise SoundError(f"{self.name}: is a MIDI sample dump, which is not read; convert it to WAV first")
             self._most = _COUNTING_FRAMES
             self._sound = self._open()
         except BaseException:
@@ -113,11 +116,9 @@ class SoundReader:
 
     def _open(self) -> Sequential:
         try:
-            part = self._parts[self._part]
-            self._file.seek(0)
-            whole = (part.start, part.stop, part.patches) == (0, self._size, ())
+            self._window = Window(self._file, self._parts[self._part], self.name)
             with _hushed(self._talks):
-                return Sequential(self._file if whole else Window(self._file, part, self.name))
+                return Sequential(self._window)
         except soundfile.LibsndfileError as error:
             remedy = f'convert it first, e.g. ffmpeg -i "{self.name}" out.wav'
             raise SoundError(
@@ -169,6 +170,8 @@ class SoundReader:
                 samples = self._sound.read(min(frames, self._most), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             return self._salvaged(error)
+        if self._window.error is not None:
+            raise os_error(self.name, self._window.error, "read")
         self._position += len(samples)
         if len(samples) == 0:
             if self._part + 1 < len(self._parts):
