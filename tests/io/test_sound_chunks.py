@@ -1,10 +1,16 @@
 """AIFF, AU, CAF, RF64 and W64 files that were cut, or whose sizes were never written."""
 
+import io
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from io_sounds import read, saved, tone
+
+from vqaudio.errors import SoundError
+from vqaudio.io.sound import SoundReader
+from vqaudio.io.sound_layout import Part, Window
 
 CUT = (
     *(("AIFF", "PCM_16"), ("AIFF", "FLOAT"), ("AIFF", "PCM_24"), ("AU", "PCM_16"), ("AU", "ULAW"), ("AU", "DOUBLE")),
@@ -59,3 +65,39 @@ def taken_whole(data: bytes, channels: int) -> None:
     np.testing.assert_allclose(wave, tone(channels=channels).T, atol=1e-4)
     assert reader.problem == ""
     assert "does not say how long it is: all 1.000 s" in reader.note
+
+
+@pytest.mark.parametrize("before", [b"", b"ID3\3\0\0\0\0\0\0", b"\0" * 700])
+def test_the_library_of_mp3_says_nothing_by_itself(before: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(saved("MP3"))
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    data[-100:] = b"\xff\xff\0\0" * 25
+    for hostile in (data, data[:500], b"\xff\xe3" + data[2:], b"\xff\xff" + data):
+        with suppress(SoundError):
+            read(before + bytes(hostile))
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_file_that_fails_under_the_reader_is_told_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 3000:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(SoundError, match="cannot read: Input/output error"):  # noqa: SIM117
+        with SoundReader(Failing(saved("WAV"))) as reader:
+            list(reader.blocks(500))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_seek_before_the_beginning_is_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(saved("AIFF"))
+    data[4:8] = b"\xff\xff\xff\xff"
+    data[16:20] = b"\x80\0\0\0"
+    with suppress(SoundError):
+        read(bytes(data))
+    window = Window(io.BytesIO(bytes(data)), Part(0, len(data)), "x")
+    assert window.seek(-5) == 0
+    assert capfd.readouterr().err == ""
