@@ -33,6 +33,7 @@ from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 FORMAT_VERSION = 2  # a model of format 1 is named by all its weights, of format 2 by its codes alone
 CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
+_LARGEST_CONFIG = 1 << 24  # bytes
 
 
 Model = AudioVQVAE | VocoderVQVAE | ImageVQVAE | ImageVAE
@@ -84,10 +85,16 @@ def read_document(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            text = file.read(_LARGEST_CONFIG + 1)
+        if len(text) > _LARGEST_CONFIG:
+            raise ModelError(
+                f"{path}: has more than {_LARGEST_CONFIG >> 20} MB, which no configuration has; copy it anew"
+            )
+        document = json.loads(text)
     except FileNotFoundError:
         raise ModelError(f"{folder}: is no model, it has no {CONFIG_FILE}; give a bundled name or a folder") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
     if not isinstance(document, dict) or document.get("format_version") not in (1, FORMAT_VERSION):
         raise ModelError(f"{path}: is not of model format {FORMAT_VERSION}; use the vqaudio version that wrote it")
@@ -160,9 +167,11 @@ def load_model(folder: Path) -> Model:
     """
     config, weights = read_config(folder), read_tensors(folder / WEIGHTS_FILE)
     try:
+        with torch.device("meta"):  # first without memory: the configuration may ask for far more than the file holds
+            build(config).load_state_dict({name: tensor.to("meta") for name, tensor in weights.items()})
         model = build(config)
         model.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(f"{folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} ({reason}); copy it anew") from None
     return model.eval().requires_grad_(False)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from vqaudio.errors import ConfigError
 
+MOST_LAYERS, _WIDEST_DILATION = 256, 1 << 16
+MOST_SAMPLES = 1 << 20  # of a hop or a window
+
 
 def require(condition: bool, name: str, value: object, remedy: str) -> None:
     """Raises ``ConfigError``, which says what to do (``remedy``), unless the ``condition`` on field ``name`` holds."""
@@ -15,6 +18,13 @@ def require(condition: bool, name: str, value: object, remedy: str) -> None:
 def positive(name: str, value: int | float) -> None:
     """Raises ``ConfigError`` unless ``value`` is above 0."""
     require(value > 0 and math.isfinite(value), name, value, "give a number above 0")
+
+
+def check_layers(name: str, dilations: tuple[int, ...]) -> None:
+    """Raises ``ConfigError`` unless ``dilations`` are those of a stack of layers that a machine can hold."""
+    remedy = f"give at most {MOST_LAYERS} layers, each with a dilation above 0 and up to {_WIDEST_DILATION}"
+    fine = len(dilations) <= MOST_LAYERS and all(0 < dilation <= _WIDEST_DILATION for dilation in dilations)
+    require(fine, name, dilations[:MOST_LAYERS], remedy)
 
 
 @dataclass(frozen=True)
