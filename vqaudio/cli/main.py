@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from vqaudio import __version__
-from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, voices
+from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, serving, voices
 from vqaudio.cli.console import (
     complain,
     is_broken_pipe,
@@ -36,6 +36,7 @@ VERBS = (
     learning,
     corpora,
     hub,
+    serving,
 )  # each adds its own to the program
 
 
