@@ -259,6 +259,10 @@ def _socket_kinds(limits: Limits) -> tuple[type[asyncio.Protocol], type[asyncio.
     class Socket(WebSocketsSansIOProtocol):
         """A WebSocket whose client can neither be sent without end nor linger when it is done."""
 
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport.set_write_buffer_limits(limits.socket_bytes)
+
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if self.transport.get_write_buffer_size() > 4 * limits.socket_bytes:  # answers to pings
