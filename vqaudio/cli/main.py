@@ -18,7 +18,19 @@ from typing import Annotated
 import typer
 
 from vqaudio import __version__
-from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, studio, voices
+from vqaudio.cli import (
+    coding,
+    corpora,
+    describing,
+    devices,
+    hub,
+    learning,
+    measuring,
+    sampling,
+    serving,
+    studio,
+    voices,
+)
 from vqaudio.cli.console import (
     complain,
     is_broken_pipe,
@@ -39,6 +51,7 @@ VERBS = (
     corpora,
     hub,
     studio,
+    serving,
 )  # each adds its own to the program
 
 
