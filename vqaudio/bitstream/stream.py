@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from vqaudio.bitstream.container import StreamReader, StreamWriter
+from vqaudio.bitstream.container import MAX_MESSAGES, StreamReader, StreamWriter
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, check_codes
 from vqaudio.bitstream.header import Coder, Header, Modality, bad_field
 from vqaudio.errors import ContainerError, MissingStreamError
@@ -173,7 +173,8 @@ class Stream:
                     target[:] = coder.decode(block.payload, len(tokens))
                     continue
                 except ContainerError as error:
-                    messages.append(f"block {block.index}: {error}")
+                    if len(messages) < MAX_MESSAGES:
+                        messages.append(f"block {block.index}: {error}")
             lost.append(block.index)
             target[:] = flat[block.channel, tokens.start - 1] if tokens.start else 0
         tokens_read = flat.reshape(header.channels, *header.grid)

@@ -13,6 +13,7 @@ from vqaudio.codecs.frequency import frequency_model_of
 from vqaudio.codecs.hub import PREFIX, fetch
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.models import checkpoint
+from vqaudio.models.checksums import check_sums
 from vqaudio.models.config import SpeechModelConfig
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
@@ -28,10 +29,12 @@ def model_folder(model: str | Path) -> Path:
     the folder ``model`` itself.
 
     Raises:
-        ModelError: there is neither; the message lists the bundled names, the likeliest first.
+        ModelError: there is neither; the message lists the bundled names, the likeliest first. Or a bundled one's
+            files are not those that were bundled.
     """
     names = bundled()
     if str(model) in names:
+        check_sums(PRETRAINED / model)
         return PRETRAINED / model
     if str(model).startswith(PREFIX):
         return fetch(str(model))
@@ -77,7 +80,7 @@ def find_coder(header: Header) -> BlockCoder | None:
     is_sound = isinstance(checkpoint.read_config(PRETRAINED / name), SpeechModelConfig)
     if is_sound is not (header.modality is Modality.AUDIO):
         raise ContainerError(f"the stream names the model {name!r}, which codes {'sounds' if is_sound else 'pictures'}")
-    return _prior_coder(PRETRAINED / name)
+    return _prior_coder(model_folder(name))
 
 
 @lru_cache(maxsize=4)
