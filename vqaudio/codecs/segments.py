@@ -145,6 +145,13 @@ _ONE_BLAS_THREAD = _OneBlasThread()
 
 
 @contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Holds BLAS to one thread, as codecs do for each call: around many calls, so that each finds it done."""
+    with _ONE_BLAS_THREAD:
+        yield
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
     """Networks run in one thread of this thread's own: with one they round alike wherever they run."""
     torch.get_num_threads()  # a thread's first call of torch sets its number of threads, which must not come later
@@ -154,8 +161,11 @@ def one_thread() -> Iterator[None]:
 
 def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]:
     """``function`` of each of the ``items``, in as many threads as there are cores; each does its products alone."""
-    with _ONE_BLAS_THREAD, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(function, items))
+    with one_blas_thread():
+        if len(items) == 1:  # as in live sound, many times a second
+            return [function(items[0])]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return list(pool.map(function, items))
 
 
 def draw_parts(sampler: Sampler, parts: list[Part]) -> list[Integers]:
