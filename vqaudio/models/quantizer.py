@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqaudio.models.config import QuantizerConfig
-
-BEAM = 4  # beginnings of a vector's codes that are kept from stage to stage
+from vqaudio.models.settings import BEAM, LEAST_SHARE
 
 
 class Quantized(NamedTuple):
@@ -205,7 +204,7 @@ class ResidualQuantizer(nn.Module):
         rows = torch.arange(len(flat), device=flat.device)[:, None]
         for layer in self._layers():
             size = len(layer.codebook)
-            shares = (layer.ema_count / layer.ema_count.sum()).clamp(min=1e-6)
+            shares = (layer.ema_count / layer.ema_count.sum()).clamp(min=LEAST_SHARE)
             bits = -weight * shares.log2()
             scores = layer.codebook.square().sum(1) + bits - 2 * left @ layer.codebook.T
             scores = scores + (left.square().sum(2) + rate)[..., None]

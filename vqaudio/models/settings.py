@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from vqaudio.errors import ConfigError
 
+BEAM = 4  # beginnings of a vector's codes that are kept from quantizer to quantizer
+LEAST_SHARE = 1e-6  # of the tokens, that a code counts with when its bits are weighed
+
 
 def require(condition: bool, name: str, value: object, remedy: str) -> None:
     """Raises ``ConfigError``, which says what to do (``remedy``), unless the ``condition`` on field ``name`` holds."""
