@@ -183,7 +183,7 @@ def _load_images(model: str, device: str) -> "ImageCodec":
 def codes_sounds(model: str) -> bool:
     """Says whether a model is one of sounds; ``ModelError`` where there is none."""
     from vqaudio.codecs.bundled import model_folder
-    from vqaudio.models.checkpoint import read_config
+    from vqaudio.models.folder import read_config
     from vqaudio.models.config import SpeechModelConfig
 
     return isinstance(read_config(model_folder(model)), SpeechModelConfig)
@@ -251,7 +251,7 @@ class Codecs:
     def expect(self, name: str) -> None:
         """Loads the bundled model ``name`` now, before the streams come that most likely need it."""
         from vqaudio.codecs.bundled import model_folder
-        from vqaudio.models.checkpoint import fingerprint
+        from vqaudio.models.folder import fingerprint
 
         if self._named is None:
             self._bundled[fingerprint(model_folder(name))] = load_any(name, self._device, self._report)

@@ -6,10 +6,20 @@ import functools
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from vqaudio.arrays import Doubles, Floats
-from vqaudio.dsp.pitch_scale import FAINTEST, HIGHEST_HARMONIC_HZ, LOWEST_HZ, NEAR, PITCH_WINDOW, PITCHES, scale_hz
+from vqaudio.arrays import Doubles, Floats, Mask
+from vqaudio.dsp.pitch_scale import (
+    FAINTEST,
+    HIGHEST_HARMONIC_HZ,
+    HIGHEST_HZ,
+    LOWEST_HZ,
+    NEAR,
+    OCTAVE_COST,
+    PITCH_WINDOW,
+    PITCHES,
+    VOICED,
+    scale_hz,
+)
 from vqaudio.dsp.window import frames_of, hann
 
 MEL_FLOOR = 1e-3  # below it all is silence: the log is never less than -6.9
@@ -83,7 +93,7 @@ def _shares(logits: Floats) -> Floats:
     return shares
 
 
-def read_pitch(logits: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def read_pitch(logits: Floats) -> tuple[Floats, Mask]:
     """Hz ``[frames]``, also where there is no voice, and the frames that are voiced, of ``logits[frames, PITCHES + 1]``;
     see :func:`vqaudio.dsp.pitch.read_pitch`."""
     voiced = _shares(logits)[:, -1] < 0.5
@@ -92,3 +102,26 @@ def read_pitch(logits: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
     shares *= near
     hz: Floats = np.exp(shares @ np.log(scale_hz()).astype(np.float32) / shares.sum(1))
     return hz, voiced
+
+
+def heard_pitch(wave: Floats, sample_rate_hz: int, hop_length: int) -> tuple[Floats, Mask]:
+    """Hz ``[T // hop_length]`` of ``wave[T]``, and the frames that are voiced, by autocorrelation (Boersma 1993): what
+    :func:`read_pitch` makes of :func:`vqaudio.dsp.pitch.pitch_target`, but that the pitch is exact."""
+    bins, lags = round(HIGHEST_HARMONIC_HZ / sample_rate_hz * _TRANSFORM), math.ceil(sample_rate_hz / LOWEST_HZ) + 2
+
+    def correlation(windowed: Floats) -> Floats:
+        return np.fft.irfft(np.square(np.abs(np.fft.rfft(windowed, _TRANSFORM)[:, :bins])), _TRANSFORM)[:, :lags]
+
+    cut = frames_of(wave, PITCH_WINDOW, hop_length)
+    own = correlation((cut - cut.mean(1, keepdims=True)) * hann(PITCH_WINDOW))
+    shape, energy = correlation(hann(PITCH_WINDOW)[None]), own[:, 0]
+    relative = own / (own[:, :1] + np.float32(1e-9)) / (shape / shape[:, :1])
+    first, last = math.floor(sample_rate_hz / HIGHEST_HZ), math.ceil(sample_rate_hz / LOWEST_HZ)
+    score = relative[:, first : last + 1] - OCTAVE_COST * np.log2(np.arange(first, last + 1) / first)
+    lag, rows = first + score.argmax(1), np.arange(len(score))
+    left, middle, right = (relative[rows, lag + step] for step in (-1, 0, 1))
+    bend = np.minimum(left - 2 * middle + right, -1e-6)
+    hz = sample_rate_hz / (lag + np.clip(0.5 * (left - right) / bend, -0.5, 0.5))
+    scale = scale_hz()
+    voiced = (middle > VOICED) & (energy > 1e-3 * energy.max(initial=0))
+    return np.clip(hz, scale[0], scale[-1]).astype(np.float32), voiced
