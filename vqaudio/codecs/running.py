@@ -36,7 +36,7 @@ def choose_device(device: str) -> str:
 
 def _has_cuda(asked: bool) -> bool:
     """Whether there is a device; torch, whose import takes seconds, is asked only where there may be one."""
-    if not asked and "torch" not in sys.modules and not (importlib.util.find_spec("torch") and _has_driver()):
+    if not asked and sys.modules.get("torch") is None and not (importlib.util.find_spec("torch") and _has_driver()):
         return False
     import torch
 
