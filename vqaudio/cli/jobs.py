@@ -166,6 +166,7 @@ def load_ready(model: str, device: str, report: Report) -> "Codec":
     codec = load(model, device)
     with announced_compiling(report):
         codec.warm_up()
+        codec.warm_coder(codec.default_coder())
     return codec
 
 
@@ -175,16 +176,16 @@ def load_any(model: str, device: str, report: Report) -> "Codec | ImageCodec":
 
 
 def _load_images(model: str, device: str) -> "ImageCodec":
-    from vqaudio.codecs.image import load_images
+    from vqaudio.codecs.loading import load_pictures
 
-    return load_images(model, device)
+    return load_pictures(model, device)
 
 
 def codes_sounds(model: str) -> bool:
     """Says whether a model is one of sounds; ``ModelError`` where there is none."""
     from vqaudio.codecs.bundled import model_folder
-    from vqaudio.models.folder import read_config
     from vqaudio.models.config import SpeechModelConfig
+    from vqaudio.models.folder import read_config
 
     return isinstance(read_config(model_folder(model)), SpeechModelConfig)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from vqaudio.bitstream.entropy import bits_per_code
 from vqaudio.models import folder as folders
 from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, SpeechModelConfig, VocoderVQVAEConfig
@@ -48,7 +47,9 @@ def _common(folder: Path, config: ModelConfig) -> dict[str, Any]:
     return {
         "name": folder.absolute().name,
         "kind": config.kind,
-        "parameters": sum(math.prod(shape) for name, shape in folders.shapes(folder).items() if _is_learnt(name, config)),
+        "parameters": sum(
+            math.prod(shape) for name, shape in folders.shapes(folder).items() if _is_learnt(name, config)
+        ),
         "size_bytes": sum((folder / name).stat().st_size for name in (folders.CONFIG_FILE, folders.WEIGHTS_FILE)),
         "sha256": folders.fingerprint(folder).hex(),
         "weights_sha256": folders.whole_sha256(folder).hex(),

@@ -40,7 +40,16 @@ def load(model: str | Path = "speech", device: str = "auto") -> Union[Codec, "Im
     folder = model_folder(model)
     if isinstance(read_config(folder), SpeechModelConfig):
         return load_sounds(model, device)
-    torch_checkpoint(folder)  # says so where torch is missing
+    return load_pictures(model, device)
+
+
+def load_pictures(model: str | Path = "images", device: str = "auto") -> "ImageCodec":
+    """See :func:`vqaudio.codecs.image.load_images`.
+
+    Raises:
+        ConfigError: torch, which pictures need, is not installed; or as there.
+    """
+    torch_checkpoint(model_folder(model))  # says so where torch is missing
     from vqaudio.codecs.image import load_images
 
     return load_images(model, device)

@@ -61,7 +61,9 @@ def speaker_embedding(model: SoundModel, wave: Floats, sample_rate_hz: int) -> V
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
     if isinstance(model, ParameterModel):
         if model.config.speaker_encoder is None:
-            raise ModelError(f"a voice cannot be fitted to a model of kind {model.config.kind!r}: give a speaker's name")
+            raise ModelError(
+                f"a voice cannot be fitted to a model of kind {model.config.kind!r}: give a speaker's name"
+            )
         own = prepared(model, wave, sample_rate_hz)
         with one_thread():
             voice = model.hear_voice(own)

@@ -129,7 +129,9 @@ class StreamEncoder:
         """The codes of the next ``hops`` hops, which are then done with."""
         vector, after = _vector_length(self._model), self._model.config.encoder.reach.after
         step = self._hop * vector
-        known = self._before + step - vector + self._model.config.encoder.delay_samples  # nothing beyond can change the hop
+        known = (
+            self._before + step - vector + self._model.config.encoder.delay_samples
+        )  # nothing beyond can change the hop
         codes = [np.zeros((self._model.num_quantizers, 0), np.int32)]
         for number in range(hops):
             window = np.zeros(self._before + step + after * vector, np.float32)

@@ -14,7 +14,6 @@ The weights become the same integers everywhere, too: they are multiplied by pow
 The tables come from :mod:`decimal`, whose ``exp`` is correctly rounded by definition; the C library's need not be.
 """
 
-from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
@@ -24,10 +23,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vqaudio.arrays import FREQUENCY_BITS, Doubles, Floats, Integers
 from vqaudio.errors import ModelError
+from vqaudio.kernels.compiling import compiled_exactly as compiled_exactly
 
 ONE_BITS = 14  # position of tanh and of a layer's output
 ONE = 1 << ONE_BITS
@@ -134,11 +133,6 @@ def shifted(reach: Any, shift: int) -> Any:
 def too_large() -> ModelError:
     """What is raised where no position keeps a sum within bounds."""
     return ModelError("the prior's layers multiply up to numbers too large for integers: it cannot code; train it anew")
-
-
-def compiled_exactly(function: Callable[..., Any]) -> Any:
-    """``function`` compiled, with no licence to reorder its arithmetic; it releases the interpreter's lock."""
-    return njit(function, cache=True, nogil=True, error_model="numpy")
 
 
 @compiled_exactly
