@@ -48,10 +48,10 @@ class WaveSound:
     """
 
     def __init__(self, wave: npt.ArrayLike, sample_rate_hz: int) -> None:
-        torch: Any = sys.modules.get("torch")  # who has a tensor has imported it
+        torch = sys.modules.get("torch")  # who has a tensor has imported it
         if torch and isinstance(wave, torch.Tensor):  # of any kind of floats, on any device, with or without a gradient
-            wave = wave.detach().to("cpu")
-            wave = wave.float().numpy() if wave.is_floating_point() else wave.numpy()
+            tensor: Any = wave.detach().to("cpu")
+            wave = tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
         array = np.asarray(wave)
         if not np.issubdtype(array.dtype, np.floating):
             raise SoundError(f"the wave holds {array.dtype}; give floats, full scale 1.0 (16-bit integers / 32768)")

@@ -44,12 +44,11 @@ def _is_learnt(name: str, config: ModelConfig) -> bool:
 
 def _common(folder: Path, config: ModelConfig) -> dict[str, Any]:
     """What is told of every model."""
+    learnt = (math.prod(shape) for name, shape in folders.shapes(folder).items() if _is_learnt(name, config))
     return {
         "name": folder.absolute().name,
         "kind": config.kind,
-        "parameters": sum(
-            math.prod(shape) for name, shape in folders.shapes(folder).items() if _is_learnt(name, config)
-        ),
+        "parameters": sum(learnt),
         "size_bytes": sum((folder / name).stat().st_size for name in (folders.CONFIG_FILE, folders.WEIGHTS_FILE)),
         "sha256": folders.fingerprint(folder).hex(),
         "weights_sha256": folders.whole_sha256(folder).hex(),

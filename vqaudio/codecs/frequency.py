@@ -5,10 +5,10 @@ from collections.abc import Callable
 from vqaudio.bitstream.entropy import FrequencyModel
 from vqaudio.codecs.sampler import frequency_model
 from vqaudio.errors import ConfigError
-from vqaudio.models.sound_model import Network
+from vqaudio.models.sound_model import SymbolNetwork
 
 
-def sound_frequency_model(prior: Network | None) -> Callable[[], FrequencyModel]:
+def sound_frequency_model(prior: SymbolNetwork | None) -> Callable[[], FrequencyModel]:
     """What makes models of how likely each code of a sound is next, by the WaveNet ``prior``.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vqaudio.bitstream.entropy import FrequencyModel
 from vqaudio.errors import ModelError
-from vqaudio.models.sound_model import Layered, Network
+from vqaudio.models.sound_model import Layered, SymbolNetwork
 
 if TYPE_CHECKING:
     from vqaudio.kernels.int16_weights import Network
@@ -42,7 +42,7 @@ class Kernel(Protocol):
         """Logits along given symbols."""
 
 
-def export(wavenet: Network) -> "Weights":
+def export(wavenet: SymbolNetwork) -> "Weights":
     """The kernel's arrays of ``wavenet``."""
     arrays = wavenet.arrays()
     phases = arrays.get("phase_embedding.weight", np.zeros((1, wavenet.config.residual), np.float32))
@@ -198,7 +198,7 @@ class SymbolStreams:
 class Sampler:
     """A WaveNet's weights, exported once, and the rule by which its symbols are drawn."""
 
-    def __init__(self, wavenet: Network, first_symbol: int, temperature: float = 1.0, top_p: float = 1.0) -> None:
+    def __init__(self, wavenet: SymbolNetwork, first_symbol: int, temperature: float = 1.0, top_p: float = 1.0) -> None:
         """Exports ``wavenet``.
 
         Args:
@@ -238,10 +238,11 @@ class Sampler:
         return self._networks[prepared]
 
 
-def frequency_model(wavenet: Network) -> Callable[[], FrequencyModel]:
-    """The prior ``wavenet`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`. The first use compiles the kernel.
+def frequency_model(wavenet: SymbolNetwork) -> Callable[[], FrequencyModel]:
+    """The prior ``wavenet`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`.
 
-    Its weights are made here, once, and never change; each model that comes of it has state of its own.
+    The first use compiles the kernel. Its weights are made here, once, and never change; each model that comes of it
+    has state of its own.
 
     Raises:
         ModelError: the prior is conditioned on speakers, or its weights are no trained network's.

@@ -127,11 +127,9 @@ class StreamEncoder:
 
     def _coded(self, hops: int) -> Codes:
         """The codes of the next ``hops`` hops, which are then done with."""
-        vector, after = _vector_length(self._model), self._model.config.encoder.reach.after
-        step = self._hop * vector
-        known = (
-            self._before + step - vector + self._model.config.encoder.delay_samples
-        )  # nothing beyond can change the hop
+        vector, encoder = _vector_length(self._model), self._model.config.encoder
+        step, after = self._hop * vector, encoder.reach.after
+        known = self._before + step - vector + encoder.delay_samples  # nothing beyond can change the hop
         codes = [np.zeros((self._model.num_quantizers, 0), np.int32)]
         for number in range(hops):
             window = np.zeros(self._before + step + after * vector, np.float32)

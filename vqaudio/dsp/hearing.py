@@ -94,8 +94,8 @@ def _shares(logits: Floats) -> Floats:
 
 
 def read_pitch(logits: Floats) -> tuple[Floats, Mask]:
-    """Hz ``[frames]``, also where there is no voice, and the frames that are voiced, of ``logits[frames, PITCHES + 1]``;
-    see :func:`vqaudio.dsp.pitch.read_pitch`."""
+    """Hz ``[frames]``, also where there is no voice, and the frames that are voiced, as ``logits[frames, PITCHES + 1]``
+    say; see :func:`vqaudio.dsp.pitch.read_pitch`."""
     voiced = _shares(logits)[:, -1] < 0.5
     shares = _shares(logits[:, :-1])
     near = np.abs(np.arange(PITCHES) - shares.argmax(1)[:, None]) <= NEAR
@@ -110,7 +110,8 @@ def heard_pitch(wave: Floats, sample_rate_hz: int, hop_length: int) -> tuple[Flo
     bins, lags = round(HIGHEST_HARMONIC_HZ / sample_rate_hz * _TRANSFORM), math.ceil(sample_rate_hz / LOWEST_HZ) + 2
 
     def correlation(windowed: Floats) -> Floats:
-        return np.fft.irfft(np.square(np.abs(np.fft.rfft(windowed, _TRANSFORM)[:, :bins])), _TRANSFORM)[:, :lags]
+        power = np.square(np.abs(np.fft.rfft(windowed, _TRANSFORM)[:, :bins]))
+        return np.fft.irfft(power, _TRANSFORM)[:, :lags].astype(np.float32, copy=False)
 
     cut = frames_of(wave, PITCH_WINDOW, hop_length)
     own = correlation((cut - cut.mean(1, keepdims=True)) * hann(PITCH_WINDOW))

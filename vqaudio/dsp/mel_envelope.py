@@ -125,5 +125,4 @@ class MinimumPhase:
         magnitude = np.exp(log_magnitude)
         np.multiply(magnitude, np.cos(phase), out=spectrum.real)
         np.multiply(magnitude, np.sin(phase), out=spectrum.imag)
-        response: Floats = np.fft.irfft(spectrum, axis=1)[:, :TAPS]
-        return response
+        return np.fft.irfft(spectrum, axis=1)[:, :TAPS].astype(np.float32, copy=False)

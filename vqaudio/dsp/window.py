@@ -14,8 +14,10 @@ def hann(length: int) -> Floats:
 
 
 def frames_of(wave: Floats, length: int, hop_length: int) -> Floats:
-    """``[T // hop_length, length]`` of ``wave[T]``, each around the middle of its own ``hop_length`` samples; beyond its
-    ends the wave is silent. They overlap in memory: to be read only."""
+    """``[T // hop_length, length]`` of ``wave[T]``, each around the middle of its own ``hop_length`` samples.
+
+    Beyond its ends the wave is silent. The frames overlap in memory: to be read only.
+    """
     count, before = len(wave) // hop_length, length // 2 - hop_length // 2
     if count == 0:
         return np.zeros((0, length), np.float32)

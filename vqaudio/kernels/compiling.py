@@ -7,14 +7,14 @@ from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 from vqaudio.kernels import notice
 
 _FAST = {"contract", "nsz", "arcp", "reassoc"}  # what vectorisation needs; infinities and NaN keep their meaning
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
+class _Cache(FunctionCache):
     """Numba's, but that code which lies ready is fetched without all that compiling needs: that takes 0.2 s to import,
     and 0.6 s where SciPy is installed."""
 
@@ -26,7 +26,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
             if found is not None:
                 return found
         notice.compiling()
-        return super().load_overload(sig, target_context)
+        return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
 
 def _kept(function: Callable[..., Any], **options: Any) -> Any:

@@ -19,7 +19,7 @@ from vqaudio.dsp.pitch_scale import PITCHES
 from vqaudio.dsp.speech_parameters import SpeechParameters
 from vqaudio.models.layers import Arrays, Convolution, Linear, Pointwise, layer_norm, relu, stack
 from vqaudio.models.settings import BEAM, LEAST_SHARE, QuantizerConfig
-from vqaudio.models.sound_model import Network, ParameterModel
+from vqaudio.models.sound_model import ParameterModel, SymbolNetwork
 from vqaudio.models.speech_config import (
     HEARD_FLOOR,
     HEARD_MEAN,
@@ -170,13 +170,13 @@ class SpeakerEncoder:
 
 
 class NumpyWaveNet:
-    """A :class:`vqaudio.models.sound_model.Network` whose weights lie in a file's arrays."""
+    """A :class:`vqaudio.models.sound_model.SymbolNetwork` whose weights lie in a file's arrays."""
 
     def __init__(self, arrays: Arrays, config: WaveNetConfig) -> None:
         self._arrays, self.config = arrays, config
 
     def arrays(self) -> Mapping[str, Floats]:
-        """See :class:`vqaudio.models.sound_model.Network`."""
+        """See :class:`vqaudio.models.sound_model.SymbolNetwork`."""
         return self._arrays.all()
 
 
@@ -225,7 +225,7 @@ class NumpyVocoder(ParameterModel):
         """See :class:`SoundModel`."""
         return self._speakers
 
-    def prior_network(self) -> Network | None:
+    def prior_network(self) -> SymbolNetwork | None:
         """See :class:`SoundModel`."""
         return self._prior
 

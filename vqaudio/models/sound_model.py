@@ -36,7 +36,7 @@ class Layered(Protocol):
         """Its weights in float32, by the names of :class:`vqaudio.models.wavenet.WaveNet`."""
 
 
-class Network(Layered, Protocol):
+class SymbolNetwork(Layered, Protocol):
     """A WaveNet over symbols."""
 
     @property
@@ -95,7 +95,7 @@ class SoundModel(abc.ABC):
         """The voices ``[speakers, V]`` of the speakers that the configuration names."""
 
     @abc.abstractmethod
-    def prior_network(self) -> Network | None:
+    def prior_network(self) -> SymbolNetwork | None:
         """The WaveNet of the prior, if there is one; where it has features, it must be told who speaks."""
 
     @abc.abstractmethod

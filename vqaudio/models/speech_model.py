@@ -87,8 +87,9 @@ class SpeechModel(SoundModel, nn.Module):
 
     def codebooks(self) -> list[Floats]:
         """See :class:`SoundModel`."""
-        layers = self.quantizer.stages if isinstance(self.quantizer, ResidualQuantizer) else [self.quantizer]
-        return [as_array(layer.codebook) for layer in layers]
+        if isinstance(self.quantizer, ResidualQuantizer):
+            return [as_array(layer.codebook) for layer in self.quantizer.layers()]
+        return [as_array(self.quantizer.codebook)]
 
     def speaker_vectors(self) -> Floats:
         """See :class:`SoundModel`."""

@@ -73,7 +73,7 @@ class WaveNet(nn.Module):
                 layer.out.weight.mul_(1 / math.sqrt(layers))
 
     def arrays(self) -> Mapping[str, Floats]:
-        """See :class:`vqaudio.models.sound_model.Network`."""
+        """See :class:`vqaudio.models.sound_model.SymbolNetwork`."""
         return arrays_of(self)
 
     @torch.no_grad()
