@@ -20,7 +20,7 @@ SITE := .venv-docs
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs test test-heavy check format dev clean
+.PHONY: help demo docs man test test-heavy check format dev clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -35,10 +35,10 @@ test: ## check, then the whole test suite, on the package installed into a fresh
 	$(call lint,$(TEST))
 	$(TEST)/bin/pytest
 
-test-heavy: ## the tests that need large packages (Ray), in an environment of their own
+test-heavy: ## the tests that need large packages (Ray, Gradio), in an environment of their own
 	rm -rf $(HEAVY)
 	$(PYTHON) -m venv $(HEAVY)
-	$(HEAVY)/bin/python $(INSTALL) '.[test,ray]'
+	$(HEAVY)/bin/python $(INSTALL) '.[test,ray,studio]'
 	$(HEAVY)/bin/pytest -m heavy
 
 check: $(DEV)/.stamp ## lint, format and types, changing nothing
@@ -55,6 +55,10 @@ docs: ## build the documentation into build/site
 	$(PYTHON) -m venv $(SITE)
 	$(SITE)/bin/python $(INSTALL) '.[docs]'
 	$(SITE)/bin/mkdocs build --quiet
+
+man: $(DEV)/.stamp ## write the manual page to build/man/vqaudio.1
+	mkdir -p build/man
+	$(DEV)/bin/python -m vqaudio.cli.manual > build/man/vqaudio.1
 
 clean: ## remove environments, builds and caches
 	rm -rf $(DEMO) $(TEST) $(HEAVY) $(DEV) $(SITE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

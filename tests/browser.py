@@ -42,12 +42,13 @@ def _installed() -> tuple[str, str]:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
-    """A browser with a new profile in the folder ``profile`` that remembers what its console was told."""
+def chromium(profile: Path, *flags: str) -> Iterator[webdriver.Chrome]:
+    """A browser with a new profile in the folder ``profile`` that remembers what its console was told; ``flags`` are
+    more words for it."""
     browser, driver = _installed()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     session = webdriver.Chrome(options, webdriver.ChromeService(driver))

@@ -1,6 +1,6 @@
 """``python -m vqaudio`` is the command line."""
 
-from vqaudio.cli.main import main
+from vqaudio.cli.start import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+SHARD_ROWS = 100  # few enough that a small corpus has tasks for all of Ray's actors
+
 
 def digest_of(folder: Path) -> str:
     """A checksum of all files below ``folder``."""
@@ -31,7 +33,8 @@ def digest_of(folder: Path) -> str:
 
 def run(corpus: Path, output: Path, *options: str) -> dict[str, Any]:
     """Figures of one run of ``vqaudio tokenize``."""
-    command = [sys.executable, "-m", "vqaudio", "tokenize", corpus, "-o", output, "--json", "--quiet", *options]
+    command = [sys.executable, "-m", "vqaudio", "tokenize", corpus, "-o", output, "--json", "--quiet"]
+    command += ["--shard-rows", str(SHARD_ROWS), *options]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,7 +96,7 @@ def profile(corpus: Path, count: int) -> dict[str, float]:
     table_bytes(rows, "parquet")
     spent["table"] = time.perf_counter() - began
     seconds = sum(row.duration for row in rows)
-    window = encoding._WINDOW_TOKENS * codec.model.hop_length / codec.sample_rate
+    window = encoding._WINDOW_TOKENS * codec.model.samples_per_token / codec.sample_rate
     windows = sum(-(-row.duration // window) for row in rows)
     return {**spent, "audio_s": seconds, "share_of_windows_filled": seconds / (windows * window)}
 

@@ -142,19 +142,28 @@ def phones() -> str:
 
 
 def samples() -> str:
-    """New speech beside real speakers."""
+    """New speech beside real speakers, and beside that of the model before."""
     found = results("speech/samples.json")
-    labels = {"syllables_per_s": "syllables a second of speech", "silence": "share of silence"}
-    body = [
-        [label, f"{of['real_mean']:.2f} ({of['real_5']:.2f} to {of['real_95']:.2f})", f"{of['new_mean']:.2f}"]
-        for name, label in labels.items()
-        if (of := found[name])
-    ]
-    far = found["spectrum_distance_db"]
-    new = f"{far['new_mean']:.2f}; all samples together {far['new_pooled']:.2f}"
-    real = f"{far['real_mean']:.2f} (95 %: {far['real_95']:.2f})"
-    body.append(["distance from the mean long-term spectrum, dB", real, new])
-    return rows(["", "real speakers: mean (5 to 95 %)", "new speech: mean"], body)
+    labels = {
+        "syllables_per_s": "syllables a second of speech",
+        "silence": "share of silence",
+        "spectrum_distance_db": "distance from the mean long-term spectrum, dB",
+        "pooled_distance_db": "the same, all together, dB",
+        "distillmos": "DistillMOS",
+        "confidence": "the recogniser's confidence in words",
+    }
+    real = found["real"]
+    body = [[label, _spread(real[name]), *_means(found, name)] for name, label in labels.items()]
+    head = ["", "real speakers: mean (5 to 95 %)", "new speech: mean"]
+    return rows([*head, "of the model before"] if "before" in found else head, body)
+
+
+def _spread(of: dict[str, float]) -> str:
+    return f"{of['mean']:.2f} ({of['low']:.2f} to {of['high']:.2f})" if of["low"] != of["high"] else "–"
+
+
+def _means(found: dict[str, Any], name: str) -> list[str]:
+    return [f"{found[side][name]['mean']:.2f}" for side in ("new", "before") if side in found]
 
 
 def image_speed() -> str:
@@ -172,12 +181,14 @@ def image_speed() -> str:
 def corpora() -> str:
     """A corpus to tokens, by how many processes; Ray's actors run elsewhere, where their time is not seen."""
     runs = results("benchmark/corpora.json")["runs"]
+    alone = next(iter(runs.values()))
     body = []
     for name, run in runs.items():
         processor = "–" if name.startswith("Ray") else f"{run['processor_s'] - run['start_processor_s']:.1f}"
-        body.append([name, processor, f"{run['times_real_time']:.1f}"])
-    minutes = next(iter(runs.values()))["audio_s"] / 60
-    return rows([f"{minutes:.0f} minutes, start not counted", "seconds of the processor", "times real time"], body)
+        speed = run["times_real_time"]
+        body.append([name, processor, f"{speed:.1f}", f"{speed / alone['times_real_time']:.2f}"])
+    head = f"{alone['audio_s'] / 60:.0f} minutes, start not counted"
+    return rows([head, "seconds of the processor", "times real time", "times one process"], body)
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -11,14 +11,19 @@ from vqaudio.evaluation.metrics import Original
 from vqaudio.io.corpora import find_recordings
 
 
-def arguments_of(description: str | None) -> argparse.Namespace:
-    """Corpus, output, model and count."""
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Of corpus, output, model and count."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="speech")
     parser.add_argument("--count", type=int, default=6, help="utterances")
-    return parser.parse_args()
+    return parser
+
+
+def arguments_of(description: str | None) -> argparse.Namespace:
+    """Corpus, output, model and count."""
+    return parser_of(description).parse_args()
 
 
 def originals(corpus: Path, count: int, rate_hz: int) -> Iterator[Original]:

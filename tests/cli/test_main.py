@@ -128,12 +128,16 @@ def test_many_files_of_which_some_are_bad(run: Run, tmp_path: Path) -> None:
     done = run("encode", "talk.wav", *bad, "last.flac", "-o", "new/out")
     assert done.code == 1
     assert left_behind(tmp_path / "new") == {"out/talk.vqa", "out/last.vqa"}
-    assert [line.split(": ")[:2] for line in done.lines] == [["vqaudio", name] for name in bad]
+    *failures, summary = done.lines
+    assert [line.split(": ")[:2] for line in failures] == [["vqaudio", name] for name in bad]
+    assert summary.startswith("6 files, 4 failed, 0 s of sound, ")
     assert "NaN" in done.err
     done = run("decode", "new/out/talk.vqa", "text.wav", "new/out/last.vqa", "-o", "sounds")
     assert done.code == 1
     assert left_behind(tmp_path / "sounds") == {"talk.wav", "last.wav"}
-    assert [line.split(": ")[:2] for line in done.lines] == [["vqaudio", "text.wav"]]
+    *failures, summary = done.lines
+    assert [line.split(": ")[:2] for line in failures] == [["vqaudio", "text.wav"]]
+    assert summary.startswith("3 files, 1 failed, ")
 
 
 @pytest.mark.usefixtures("shipped", "talk")
@@ -204,7 +208,11 @@ def test_help_and_version(run: Run) -> None:
     assert all(verb.encode() in run("--help").out for verb in verbs)
     for verb in verbs:
         assert run(verb, "--help").code == 0
-    assert run("--version").out.decode() == f"vqaudio {vqaudio.__version__}\n"
+    version, *hashes = run("--version").out.decode().splitlines()
+    assert version == f"vqaudio {vqaudio.__version__}"
+    names = [line.split()[0] for line in hashes]
+    assert names == bundled.bundled()
+    assert hashes[0].split()[1] == json.loads(run("info", names[0], "--json").out)["sha256"]
 
 
 # ------------------------------------------------------------------------------------------------ models and damage

@@ -64,3 +64,41 @@ def test_a_hang_up_that_is_ignored_stays_so(tmp_path: Path, tiny_model: Path) ->
     child.communicate(timeout=60)
     assert child.returncode == 128 + signal.SIGTERM
     assert {path.name for path in tmp_path.iterdir()} == {"talk.wav", "ready"}
+
+
+# The child is sent the signal by itself, at the moment that it first loads the module that it was told.
+LOADING = """
+import os, signal, sys, importlib.abc
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), int(sys.argv[2]))
+sys.meta_path.insert(0, Watch())
+from vqaudio.cli.start import main
+sys.argv[1:] = sys.argv[3:]
+sys.exit(main())
+"""
+LOADED = {  # by each verb, at some stage
+    "typer": ["encode", "talk.wav"],
+    "vqaudio.cli.options": ["--help"],
+    "vqaudio.io.sound": ["encode", "talk.wav"],
+    "torch.nn": ["encode", "talk.wav"],
+    "vqaudio.models.checkpoint": ["models"],
+    "numba": ["sample", "--seconds", "0.1"],
+    "vqaudio.training.shards": ["prepare", "talk", "-o", "shards"],
+}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("module", LOADED)
+def test_a_signal_while_modules_load_ends_in_silence(tmp_path: Path, module: str, number: signal.Signals) -> None:
+    sounds.tone(tmp_path / "talk.wav")
+    (tmp_path / "talk").mkdir()
+    sounds.tone(tmp_path / "talk" / "talk.wav")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    command = [sys.executable, "-c", LOADING, module, str(int(number)), *LOADED[module]]
+    done = subprocess.run(command, cwd=tmp_path, env=children.environment(), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, b"")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before

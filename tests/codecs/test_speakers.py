@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 from conftest import HEARING
-from sounds import noise, tone
+from sounds import noise, talk, tone
 
 from vqaudio.cli import main as cli
 from vqaudio.cli.conversion import plan_conversions
@@ -63,7 +63,7 @@ def test_who_speaks_must_be_known(voiced_codec: Codec, tiny_codec: Codec) -> Non
 def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
     """A recording's error is smaller in the voice learnt from it than in any speaker's."""
     model = voiced_codec.model
-    wave = noise(1, 2 * RATE, seed=4)[0]
+    wave = talk(140)
     voice = fit_speaker_embedding(model, wave, RATE)
     own = torch.from_numpy(wave[None])
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
 
 
 def test_a_voice_has_its_pitch() -> None:
-    """Where a model tells the pitch, a voice learnt from a buzz is nearer to its pitch than any speaker's is."""
+    """Where a model tells the pitch, a voice that is learnt is nearer to its pitch than any speaker's is."""
     config = dataclasses.replace(
         HEARING,
         conditioning=dataclasses.replace(HEARING.conditioning, voice_dim=6),
@@ -90,9 +90,9 @@ def test_a_voice_has_its_pitch() -> None:
     for name, value in model.conditioning.named_parameters():
         if "pointwise" in name:  # which begin at zero
             torch.nn.init.normal_(value, std=0.1)
-    buzz = (np.arange(2 * RATE) % 100 == 0).astype(np.float32)
-    voice = fit_speaker_embedding(model.requires_grad_(False), buzz, RATE)
-    own = torch.from_numpy(buzz[None, : 2 * RATE // 256 * 256])
+    spoken = talk(160)
+    voice = fit_speaker_embedding(model.requires_grad_(False), spoken, RATE)
+    own = torch.from_numpy(spoken[None, : 2 * RATE // 256 * 256])
     with torch.no_grad():
         codes = model.encode(own)
 
@@ -104,7 +104,7 @@ def test_a_voice_has_its_pitch() -> None:
 
 def test_learning_a_voice_changes_no_model(voiced_codec: Codec) -> None:
     before = {name: tensor.clone() for name, tensor in voiced_codec.model.state_dict().items()}
-    voiced_codec.voice_of(noise(2, RATE + 200), RATE)
+    voiced_codec.voice_of(talk(120, 1.1), RATE)
     after = voiced_codec.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -112,6 +112,12 @@ def test_learning_a_voice_changes_no_model(voiced_codec: Codec) -> None:
 @pytest.mark.parametrize("wave", [noise(1, 15000)[0], np.zeros(2 * RATE, np.float32)])
 def test_too_little_speech_to_learn_from(voiced_codec: Codec, wave: np.ndarray) -> None:
     with pytest.raises(SoundError, match="too little speech to learn a voice from"):
+        voiced_codec.voice_of(wave, RATE)
+
+
+@pytest.mark.parametrize("wave", [noise(1, 2 * RATE)[0], np.sin(np.arange(2 * RATE) / 12).astype(np.float32)])
+def test_what_is_no_speech_has_no_voice(voiced_codec: Codec, wave: np.ndarray) -> None:
+    with pytest.raises(SoundError, match=r"no speech to learn a voice from: .*; give some seconds of one person's"):
         voiced_codec.voice_of(wave, RATE)
 
 
@@ -146,10 +152,12 @@ def test_results_that_would_collide(here: Path, inputs: list[str], speakers: lis
 def test_convert(here: Path, voiced_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.wav", "b.wav"):
         tone(here / name, 0.3, 8000, 2)
-    tone(here / "carol.wav", 1.5)
+    soundfile.write(here / "carol.wav", talk(180, 1.5), RATE)
     speakers = ["--speaker", "ann", "--speaker", "carol.wav"]
     assert cli.main(["convert", "a.wav", "b.wav", *speakers, "-o", "out", "--model", str(voiced_model), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    said = json.loads(printed.out)
+    assert "carol.wav: 1.5 s are little to know a voice by" in printed.err
     assert len(said["files"]) == 4
     made = sorted(path.name for path in (here / "out").iterdir())
     assert made == ["a-ann.wav", "a-carol.wav", "b-ann.wav", "b-carol.wav"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import VOCODED, Run
 from safetensors.numpy import save_file
+from sounds import talk
 
 from vqaudio.codecs.speech import Codec, load
 from vqaudio.errors import ModelError, OutputError, SoundError
@@ -36,23 +37,18 @@ def codec(model: Path) -> Codec:
     return load(model, "cpu")
 
 
-def buzz(hz: float, seconds: float = 2.0) -> np.ndarray:
-    time = np.arange(round(seconds * RATE)) / RATE
-    return (0.1 * sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 20))).astype(np.float32)
-
-
 def test_a_voice_is_heard_at_once_whatever_the_level(codec: Codec) -> None:
-    low, soft, high = (codec.voice_of(wave, RATE) for wave in (buzz(100), 0.01 * buzz(100), buzz(250)))
+    low, soft, high = (codec.voice_of(wave, RATE) for wave in (talk(100), 0.01 * talk(100), talk(250)))
     np.testing.assert_allclose(low, soft, atol=1e-3)
     assert np.linalg.norm(low - high) > 10 * np.linalg.norm(low - soft)
-    stream = codec.encode(buzz(150), RATE)
+    stream = codec.encode(talk(150), RATE)
     assert not np.allclose(codec.decode(stream, speaker=low), codec.decode(stream, speaker=high))
     with pytest.raises(SoundError, match="too little speech"):
-        codec.voice_of(buzz(100, 0.3), RATE)
+        codec.voice_of(talk(100, 0.3), RATE)
 
 
 def test_there_and_back(codec: Codec, tmp_path: Path) -> None:
-    voice = codec.voice_of(buzz(120), RATE)
+    voice = codec.voice_of(talk(120), RATE)
     codec.save_voice(tmp_path / "a.voice", voice)
     assert np.array_equal(codec.load_voice(tmp_path / "a.voice"), voice)
     with pytest.raises(OutputError, match="exists"):
@@ -62,7 +58,7 @@ def test_there_and_back(codec: Codec, tmp_path: Path) -> None:
 
 
 def test_what_is_no_voice_of_this_model(codec: Codec, voiced_codec: Codec, tmp_path: Path) -> None:
-    codec.save_voice(tmp_path / "a.voice", codec.voice_of(buzz(120), RATE))
+    codec.save_voice(tmp_path / "a.voice", codec.voice_of(talk(120), RATE))
     with pytest.raises(ModelError, match="a voice for another model"):
         voiced_codec.load_voice(tmp_path / "a.voice")
     save_file({"voice": np.zeros(4, np.float32)}, tmp_path / "plain.voice")
@@ -79,7 +75,7 @@ def test_what_is_no_voice_of_this_model(codec: Codec, voiced_codec: Codec, tmp_p
 
 
 def test_the_command(run: Run, model: Path, tmp_path: Path, codec: Codec) -> None:
-    waves = {"one.wav": buzz(110), "two.wav": buzz(115), "short.wav": buzz(110, 0.2), "talk.wav": buzz(180)}
+    waves = {"one.wav": talk(110), "two.wav": talk(115), "short.wav": talk(110, 0.2), "talk.wav": talk(180)}
     for name, wave in waves.items():
         with SoundWriter(tmp_path / name, RATE, 1) as writer:
             writer.write(wave[None])

@@ -40,7 +40,7 @@ from vqaudio.models.sources import read_sources
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.strict import to_mapping
 from vqaudio.training.log import LOG_FILE, TrainingLog, warnings_of
-from vqaudio.training.loop import CHECKPOINTS, KEPT_CHECKPOINTS, make_fabric, train
+from vqaudio.training.loop import CHECKPOINTS, KEPT_CHECKPOINTS, make_fabric, train, usable_precision
 from vqaudio.training.packing import prepare
 from vqaudio.training.shards import AudioShards
 from vqaudio.training.state import RunState, learning_rate
@@ -390,6 +390,7 @@ def test_processes_get_batches_as_they_are(monkeypatch: pytest.MonkeyPatch) -> N
     """With one process Fabric leaves them alone; with several it would round them to bfloat16."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     batch = {"wave": torch.tensor([0.123456789])}
     kept = make_fabric("cpu", "bf16-mixed")._precision.convert_input(batch)
     assert kept["wave"].dtype == torch.float32
@@ -562,3 +563,13 @@ def test_a_prior_is_learnt_after_the_codes_or_with_them(shards: AudioShards, tmp
         assert np.mean(bits[-10:]) < 0.9 * bits[0]
     else:
         assert np.mean(bits[-10:]) < 0.7 * np.log2(np.mean(perplexity[-10:]))  # more than their shares
+
+
+@pytest.mark.parametrize(("supported", "used"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_sixteen_bits_are_not_imitated(monkeypatch: pytest.MonkeyPatch, supported: bool, used: str) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert usable_precision("bf16-mixed", "cpu") == used
+    assert usable_precision("32-true", "cpu") == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert usable_precision("bf16-mixed", "auto") == "bf16-mixed"
+    assert usable_precision("bf16-mixed", "cpu") == used

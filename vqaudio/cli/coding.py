@@ -7,6 +7,7 @@ import typer
 
 from vqaudio.cli.console import Report
 from vqaudio.cli.conversion import CONVERTED, Voices, check_speakers, convert_one, plan_conversions, semitones_of
+from vqaudio.cli.inputs import expanded, sound_and_picture_suffixes
 from vqaudio.cli.jobs import (
     Codecs,
     DecodeRequest,
@@ -16,14 +17,17 @@ from vqaudio.cli.jobs import (
     report_for,
 )
 from vqaudio.cli.live import check_standard, decode_live, encode_live, gain_of
+from vqaudio.cli.many import dry_run, run_jobs
 from vqaudio.cli.options import (
     CoderWord,
     Device,
     DeviceOption,
+    DryRunOption,
     ForceOption,
     FormantsOption,
     GainOption,
     InputsArgument,
+    JobsOption,
     JsonOption,
     LiveOption,
     ModelOption,
@@ -32,13 +36,17 @@ from vqaudio.cli.options import (
     SeedOption,
     SpeakerOption,
     TemperatureOption,
+    VerboseOption,
     app,
     refuse_given,
 )
 from vqaudio.cli.paths import Job, decoded_suffix, make_folders, plan
 
+STREAMS = (".vqa",)  # what decode takes out of a folder
+_OF_MANY = ("jobs_at_once", "dry", "verbose")
 
-@app.command()
+
+@app.command(epilog="Example: vqaudio encode recordings/ -o coded/ --jobs 2")
 def encode(
     context: typer.Context,
     inputs: InputsArgument,
@@ -62,8 +70,11 @@ def encode(
         typer.Option("--repeat", min=0, max=32, help="Live: quantizers that the next packet repeats, for losses."),
     ] = 0,
     device: DeviceOption = Device.auto,
+    jobs_at_once: JobsOption = 1,
+    dry: DryRunOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Sounds and pictures to .vqa streams: what libsndfile reads, at any rate, with any channels; what Pillow reads.
@@ -71,22 +82,23 @@ def encode(
     --live takes 16-bit samples or a WAV from standard input and writes packets as soon as they are full.
     """
     if live:
-        refuse_given(context, "does not apply to --live", "coder", "force", "as_json")
+        refuse_given(context, "does not apply to --live", "coder", "force", "as_json", *_OF_MANY)
         check_standard(inputs, output)
         encode_live(model or "speech", device, rate, channels, gain_of(gain), repeat, quiet)
         return
     refuse_given(context, "goes with --live", "rate", "channels", "gain", "repeat")
-    jobs = plan(inputs, output, lambda source: ".vqa")
-    report = report_for(jobs, quiet, as_json)
+    jobs = plan(expanded(inputs, sound_and_picture_suffixes()), output, lambda source: ".vqa")
+    report = report_for(jobs, quiet, as_json, verbose)
+    if dry:
+        dry_run([(job.name, job.target) for job in jobs], force, report)
+        return
     encoders = Encoders(model, device, coder, report)
     make_folders(jobs, output)
-    for job in jobs:
-        with report.guard(job.name):
-            encoders.encode(job, force)
+    run_jobs(jobs, lambda job, part: encoders.encode(job, force, part), jobs_at_once, report)
     report.finish()
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio decode talk.vqa -o again.wav")
 def decode(
     context: typer.Context,
     inputs: InputsArgument,
@@ -113,8 +125,11 @@ def decode(
     live: LiveOption = False,
     raw: Annotated[bool, typer.Option("--raw", help="Live: 16-bit samples without a header, not a WAV.")] = False,
     device: DeviceOption = Device.auto,
+    jobs_at_once: JobsOption = 1,
+    dry: DryRunOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Streams (.vqa) to sounds and pictures; OUT's suffix names the format, by default WAV of 16 bits, or PNG.
@@ -123,9 +138,8 @@ def decode(
     --live from standard input and writes sound as soon as it is made.
     """
     if live:
-        refuse_given(
-            context, "does not apply to --live", "temperature", "exact", "pitch", "formants", "force", "as_json"
-        )
+        whole = ("temperature", "exact", "pitch", "formants", "force", "as_json")
+        refuse_given(context, "does not apply to --live", *whole, *_OF_MANY)
         check_standard(inputs, output)
         DecodeRequest(rate=rate)  # refuses a bad rate
         report = Report(quiet, standard_output_taken=True)
@@ -134,20 +148,21 @@ def decode(
         report.finish()
         return
     refuse_given(context, "goes with --live", "raw")
-    jobs = plan(inputs, output, decoded_suffix)
-    report = report_for(jobs, quiet, as_json)
+    jobs = plan(expanded(inputs, STREAMS), output, decoded_suffix)
+    report = report_for(jobs, quiet, as_json, verbose)
+    if dry:
+        dry_run([(job.name, job.target) for job in jobs], force, report)
+        return
     voices = Voices(report)
     who = partial(voices.of, speaker=speaker)
     request = DecodeRequest(seed, temperature, rate, exact, force, pitch, formants, "", who)
     codecs = Codecs(model, device, report)
     make_folders(jobs, output)
-    for job in jobs:
-        with report.guard(job.name):
-            decode_one(codecs.of, job, request, report)
+    run_jobs(jobs, lambda job, part: decode_one(codecs.of, job, request, part), jobs_at_once, report)
     report.finish()
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio convert talk.wav --speaker somebody.wav -o said.wav")
 def convert(
     inputs: InputsArgument,
     speakers: Annotated[
@@ -175,8 +190,11 @@ def convert(
     seed: SeedOption = 0,
     temperature: TemperatureOption = None,
     device: DeviceOption = Device.auto,
+    jobs_at_once: JobsOption = 1,
+    dry: DryRunOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """The same words in another voice. Only with the consent of whoever's voice it is."""
@@ -185,7 +203,10 @@ def convert(
     )
     conversions = plan_conversions(inputs, speakers, output)
     jobs = [Job(one.source, target) for one in conversions for _, target in one.targets]
-    report = report_for(jobs, quiet, as_json)
+    report = report_for(jobs, quiet, as_json, verbose)
+    if dry:
+        dry_run([(job.name, job.target) for job in jobs], force, report)
+        return
     check_speakers(model, speakers)
     codec, voices = load_ready(model, device, report), Voices(report)
     if pitch != "auto" or formants:
@@ -193,7 +214,6 @@ def convert(
 
         check_movable(codec.model)
     make_folders(jobs, output)
-    for one in conversions:
-        with report.guard(Job(one.source, "").name):
-            convert_one(codec, one, request, pitch == "keep", voices, report)
+    keep = pitch == "keep"
+    run_jobs(conversions, lambda one, part: convert_one(codec, one, request, keep, voices, part), jobs_at_once, report)
     report.finish()

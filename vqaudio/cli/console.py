@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vqaudio.cli.progress import ProgressLines, bar, counted
 from vqaudio.errors import VqaudioError
 
 if TYPE_CHECKING:
@@ -51,10 +53,17 @@ def words_for(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def complain(message: str, name: str = "") -> None:
-    """Prints one line on standard error, about the file ``name`` if any."""
+def complain(message: str, name: str = "", colour: str | None = "red") -> None:
+    """Prints one line on standard error, about the file ``name`` if any; where there are colours, it begins in one."""
     message = message.removeprefix(f"{name}: ")  # some errors name their file, some do not
-    print(": ".join(part for part in ("vqaudio", name, message) if part), file=sys.stderr)
+    ours = typer.style("vqaudio", fg=colour, bold=True) if colour and has_colours() else "vqaudio"
+    print(": ".join(part for part in (ours, name, message) if part), file=sys.stderr, flush=True)
+
+
+def has_colours() -> bool:
+    """Says whether standard error is a terminal that shows colours, and nobody asked for none (https://no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stderr is not None and sys.stderr.isatty()
 
 
 def trace() -> None:
@@ -102,6 +111,7 @@ class Report:
     as_json: bool = False
     standard_output_taken: bool = False  # by a result's bytes
     failed: bool = False
+    verbose: bool = False
     entries: list[dict[str, Any]] = field(default_factory=list)
 
     def result(self, line: str, facts: dict[str, Any]) -> None:
@@ -125,7 +135,20 @@ class Report:
     def note(self, message: str) -> None:
         """Something worth knowing that is no failure."""
         if not self.quiet:
-            complain(message)
+            complain(message, colour=None)
+
+    def summary(self, line: str) -> None:
+        """The last line of many results: on standard error, so that what reads the results need not know it."""
+        if not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Says how long the block took, where the user asked for such (--verbose)."""
+        started = time.perf_counter()
+        yield
+        if self.verbose:
+            complain(f"{what}: {time.perf_counter() - started:.3f} s", colour=None)
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
@@ -142,20 +165,22 @@ class Report:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[float], None]]:
-        """A bar, where someone can see it; yields a function that takes the share done."""
-        if not self.shows_bars():
-            yield lambda share: None
-            return
-        from rich.markup import escape
+        """A bar on a terminal, elsewhere lines; yields a function that takes the share done."""
+        with self.timed(label):
+            if self.shows_bars():
+                with bar(label, _columns(), console=_error_console(), redirect_stdout=_both_are_terminals()) as tell:
+                    yield tell
+            else:
+                yield self.progress_lines(label)
 
-        with progress_bar() as bar:
-            task = bar.add_task(escape(label), total=1.0)
-            yield lambda share: bar.update(task, completed=share)
+    def progress_lines(self, label: str) -> Callable[[float], None]:
+        """What takes the share done, and says it in a line now and then; nothing for the quiet."""
+        return (lambda share: None) if self.quiet else ProgressLines(label, lambda line: complain(line, colour=None))
 
     def tracked(self, items: Iterable[Any]) -> Iterable[Any]:
-        """The sequence ``items``, with a bar, where someone can see it, as it is gone through."""
+        """The sequence ``items``, with a bar on a terminal, elsewhere with lines, as it is gone through."""
         if not self.shows_bars():
-            return items
+            return counted(items, self.progress_lines("working"))
         from rich.progress import track
 
         return track(items, "working", console=_error_console(), transient=True)
@@ -180,10 +205,20 @@ def _error_console() -> Any:
 
 def progress_bar() -> "Progress":
     """A bar on standard error that vanishes when it is done."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=_error_console(), transient=True)
+    return Progress(*_columns(), console=_error_console(), transient=True)
+
+
+def _columns() -> tuple[Any, ...]:
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+
+
+def _both_are_terminals() -> bool:
+    """Whether what is printed on standard output must go around a bar; redirected results must not go to the bar."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 class TrainingView:
@@ -193,10 +228,14 @@ class TrainingView:
         self._report, self.progress_bar = report, bar
         self._task: TaskID | None = None
         self._phase = ""
+        self._lines: Callable[[float], None] | None = None
 
     def on_step(self, state: "RunState", phase: "PhaseConfig") -> None:
         """Moves the bar."""
         if self.progress_bar is None:
+            if self._lines is None or self._phase != phase.name:
+                self._phase, self._lines = phase.name, self._report.progress_lines(phase.name)
+            self._lines(state.phase_step / max(1, phase.steps))
             return
         if self._task is None or self._phase != phase.name:
             if self._task is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vqaudio.cli.console import Report
+from vqaudio.cli.inputs import expanded, sound_suffixes
 from vqaudio.cli.jobs import DecodeRequest, convert_open, tell_of
 from vqaudio.cli.paths import STANDARD, Job, check_targets, plan, standard_input
 from vqaudio.errors import SoundError
@@ -20,6 +21,8 @@ CONVERTED = "the voice was converted by vqaudio; this is no recording of whoever
 if TYPE_CHECKING:
     from vqaudio.codecs.speakers import Voice
     from vqaudio.codecs.speech import Codec
+
+_FEW_S = 3  # below which a recording tells little of a voice
 
 
 class Voices:
@@ -34,7 +37,7 @@ class Voices:
 
         Raises:
             ModelError: the model knows no speakers.
-            SoundError: the file cannot be read, or is too short to learn a voice from.
+            SoundError: the file cannot be read, or there is too little speech in it to learn a voice from.
         """
         if speaker is None or speaker in codec.config.speakers or not os.path.isfile(speaker):
             return speaker
@@ -43,18 +46,23 @@ class Voices:
         key = (os.path.realpath(speaker), codec.fingerprint)
         if key not in self._learnt:
             self._report.note(f"taking on the voice in {speaker}: only with the consent of whoever it is")
-            self._learnt[key] = voice_in(codec, speaker)
+            self._learnt[key] = voice_in(codec, speaker, self._report)
         return self._learnt[key]
 
 
-def voice_in(codec: "Codec", path: str) -> "Voice":
-    """The voice in a sound file; ``SoundError`` where there is too little speech in it."""
+def voice_in(codec: "Codec", path: str, report: Report) -> "Voice":
+    """The voice in a sound file; ``SoundError`` where there is too little speech in it, or none."""
     from vqaudio.codecs.encoding import mixed
     from vqaudio.io.sound import SoundReader
 
     with SoundReader(path) as sound:
         try:
-            return codec.voice_of(mixed(sound), sound.sample_rate_hz)
+            wave = mixed(sound)
+            voice = codec.voice_of(wave, sound.sample_rate_hz)
+            if len(wave) < _FEW_S * sound.sample_rate_hz:
+                seconds = len(wave) / sound.sample_rate_hz
+                report.note(f"{path}: {seconds:.1f} s are little to know a voice by; {_FEW_S} s and more are better")
+            return voice
         except SoundError as error:
             raise SoundError(f"{path}: {error}") from None
 
@@ -79,6 +87,11 @@ class Conversion:
     source: str
     targets: tuple[tuple[str, str], ...]
 
+    @property
+    def name(self) -> str:
+        """The input, as messages call it."""
+        return Job(self.source, "").name
+
 
 def plan_conversions(inputs: list[str], speakers: list[str], output: str | None) -> list[Conversion]:
     """Which result goes where; raises ``typer.BadParameter`` where that is not clear.
@@ -91,11 +104,12 @@ def plan_conversions(inputs: list[str], speakers: list[str], output: str | None)
     if several and (output == STANDARD or (output is None and STANDARD in inputs)):
         raise typer.BadParameter("several speakers do not fit into standard output: give a folder with -o")
     folder = os.path.join(output, "") if several and output is not None else output
-    jobs = {speaker: plan(inputs, folder, _ending(speaker)) for speaker in speakers}
+    found = expanded(inputs, sound_suffixes())
+    jobs = {speaker: plan(found, folder, _ending(speaker)) for speaker in speakers}
     check_targets([job for row in jobs.values() for job in row])
     return [
         Conversion(source, tuple((speaker, row[place].target) for speaker, row in jobs.items()))
-        for place, source in enumerate(inputs)
+        for place, source in enumerate(found.sources)
     ]
 
 
@@ -129,7 +143,7 @@ def convert_one(
     from vqaudio.codecs.pitch_shift import LONGEST_S
     from vqaudio.io.sound import SoundReader, spool
 
-    name = Job(conversion.source, "").name
+    name = conversion.name
     with tempfile.TemporaryFile() as tokens:
         with (
             spool(standard_input()) if conversion.source == STANDARD else SoundReader(conversion.source) as sound,

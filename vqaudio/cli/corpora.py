@@ -30,7 +30,7 @@ class TableFormat(StrEnum):
     webdataset = "webdataset"
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio tokenize corpus/ -o tokens/ --workers 2")
 def tokenize(
     source: Annotated[
         Path,
@@ -117,7 +117,7 @@ def _tell(done: "ShardDone", report: Report) -> None:
     report.note(f"shard {done.number}: {done.utterances} utterances, {done.audio_s:.0f} s, {rate:.1f} times real time")
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio detokenize tokens/ -o sounds/ --id utterance-7")
 def detokenize(
     source: Annotated[
         Path, typer.Argument(metavar="TOKENS", help="What 'tokenize' made: the folder, or one file of a table.")

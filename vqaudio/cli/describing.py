@@ -20,7 +20,7 @@ from vqaudio.cli.pictures import picture_stream_facts
 from vqaudio.errors import ModelError
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio info talk.vqa --json")
 def info(
     what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A stream, a bundled model's name or its folder.")],
     as_json: JsonOption = False,
@@ -89,7 +89,7 @@ def _model_facts(model: str) -> dict[str, Any]:
     return asdict(facts_of(folder))
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio models voices")
 def models(
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="A bundled model or a folder, to list its speakers.")

@@ -122,7 +122,7 @@ def _heard(module: Any, sample_rate_hz: int, seconds: float | None, pressed: thr
         stream.close()
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio play talk.vqa")
 def play(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A .vqa stream of sound; - takes packets.")],
     model: Annotated[
@@ -178,7 +178,7 @@ def _play_file(
     report_damage(played, source, report)
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio record -o talk.vqa --seconds 10")
 def record(
     context: typer.Context,
     output: Annotated[

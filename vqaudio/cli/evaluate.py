@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vqaudio.cli.console import Report, evaluation_lines, phone_line
 from vqaudio.cli.conversion import Voices
 from vqaudio.cli.jobs import load_ready
+from vqaudio.cli.paths import binary_output
 from vqaudio.errors import DataError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def evaluate_sound(
     if wanted.page:
         wanted.page.mkdir(exist_ok=True)
     with ExitStack() as files:  # refused now, if at all, and not after an hour's work
-        document = files.enter_context(atomic_write(wanted.json, wanted.force)) if wanted.json else None
+        document = files.enter_context(binary_output(str(wanted.json), wanted.force)) if wanted.json else None
         page = files.enter_context(atomic_write(wanted.page / PAGE, wanted.force)) if wanted.page else None
         result = evaluate(codec, corpus, plan, report.tracked, watch)
         phones = _phone_map(listener, report) if listener else None

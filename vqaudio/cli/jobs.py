@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from vqaudio.io.sound_writer import SoundWriter
 
 
-def report_for(jobs: list[Job], quiet: bool, as_json: bool) -> Report:
+def report_for(jobs: list[Job], quiet: bool, as_json: bool, verbose: bool = False) -> Report:
     """The report of a command with these jobs; ``typer.BadParameter`` where standard output cannot hold it all."""
     taken = any(job.target == STANDARD for job in jobs)
     if taken and as_json:
         raise typer.BadParameter("--json and the result cannot share standard output: give -o FILE")
-    return Report(quiet, as_json, taken)
+    return Report(quiet, as_json, taken, verbose=verbose)
 
 
 @contextmanager
@@ -163,8 +163,9 @@ def load_ready(model: str, device: str, report: Report) -> "Codec":
     """The codec of a model of sounds, its decoder compiled; says so where that takes long."""
     from vqaudio.codecs.speech import load
 
-    codec = load(model, device)
-    with announced_compiling(report):
+    with report.timed(f"loading {model}"):
+        codec = load(model, device)
+    with announced_compiling(report), report.timed(f"compiling {model}"):
         codec.warm_up()
         codec.warm_coder(codec.default_coder())
     return codec
@@ -207,14 +208,16 @@ class Encoders:
     def _load_sounds(self, model: str) -> "Codec":
         from vqaudio.codecs.speech import load
 
-        codec = load(model, self._device)
-        with announced_compiling(self._report):
+        with self._report.timed(f"loading {model}"):
+            codec = load(model, self._device)
+        with announced_compiling(self._report), self._report.timed(f"compiling {model}"):
             codec.warm_coder(self._coder_of(codec))
         return codec
 
     def _load_images(self, model: str) -> "ImageCodec":
-        codec = _load_images(model, self._device)
-        with announced_compiling(self._report):
+        with self._report.timed(f"loading {model}"):
+            codec = _load_images(model, self._device)
+        with announced_compiling(self._report), self._report.timed(f"compiling {model}"):
             codec.warm_coder(self._coder_of(codec))
         return codec
 
@@ -223,7 +226,7 @@ class Encoders:
 
         return Coder[self._coder.upper()] if self._coder else codec.default_coder()
 
-    def encode(self, job: Job, force: bool) -> None:
+    def encode(self, job: Job, force: bool, report: Report) -> None:
         """Encodes one input, and reports it.
 
         Raises:
@@ -235,10 +238,10 @@ class Encoders:
             raise ModelError("is a {}, and model {} codes {}; use --model {}".format(kinds[0], self._named, *kinds[1:]))
         if picture:
             self._images = self._images or self._load_images("images")
-            encode_picture(self._images, job, self._coder_of(self._images), force, self._report)
+            encode_picture(self._images, job, self._coder_of(self._images), force, report)
         else:
             self._sounds = self._sounds or self._load_sounds("speech")
-            encode_one(self._sounds, job, self._coder_of(self._sounds), force, self._report)
+            encode_one(self._sounds, job, self._coder_of(self._sounds), force, report)
 
 
 class Codecs:

@@ -1,10 +1,11 @@
 """The verbs that train: prepare and train."""
 
+import json
 import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +14,11 @@ from vqaudio.cli.console import (
     TrainingView,
     progress_bar,
 )
-from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app
+from vqaudio.cli.options import Device, DeviceOption, ForceOption, JsonOption, QuietOption, VerboseOption, app
 from vqaudio.errors import DataError
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio prepare corpus/ -o shards/")
 def prepare(
     source: Annotated[
         Path,
@@ -46,6 +47,8 @@ def prepare(
     ] = True,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Packs speech or pictures for training. Speaker, or class, is a sub-folder's name, or a column of manifest.tsv.
 
@@ -60,22 +63,25 @@ def prepare(
         raise DataError(f"{output} exists; use --force to overwrite it")
     if output.exists() and not (output / INDEX_FILE).is_file():  # the whole folder would go
         raise DataError(f"{output} is no folder of shards, and is not replaced; give another")
-    report = Report(quiet)
+    report = Report(quiet, as_json, verbose=verbose)
+    facts: dict[str, Any] = {"output": str(output)}
     if holds_pictures(source):
         packed = prepare_pictures(source, output, progress=report.tracked)
         failed, line = packed.failed, f"{output}: {packed.pictures} pictures, {packed.classes} classes"
+        facts |= {"pictures": packed.pictures, "classes": packed.classes}
     else:
         wanted = Analysis(hop, bands) if analysis else None
         done = pack(source, output, sample_rate_hz, progress=report.tracked, analysis=wanted)
         failed = done.failed
         line = f"{output}: {done.utterances} utterances, {done.speakers} speakers, {done.hours:.2f} hours"
+        facts |= {"utterances": done.utterances, "speakers": done.speakers, "hours": done.hours}
     for failure in failed:
         report.failure("", failure)
-    report.result(line, {})
+    report.result(line, facts | {"failed": list(failed)})
     report.finish()
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio train speech.toml --data shards/ -o runs/mine --resume")
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The model and its training.")],
     data: Annotated[Path, typer.Option("--data", metavar="SHARDS", help="What 'vqaudio prepare' made.")],
@@ -91,6 +97,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Trains a model; prints the finished model's folder. Ctrl-C saves a checkpoint to resume from."""
     from vqaudio.models.config import load_run
@@ -99,13 +106,16 @@ def train(
     from vqaudio.codecs.bundled import choose_device, model_folder
     from vqaudio.training.image_shards import open_shards
     from vqaudio.training.loop import train as run
+    from vqaudio.training.loop import usable_precision
 
     if start_from is not None:
         beginning = str(model_folder(start_from))
         settings = replace(settings, train=replace(settings.train, start_from=beginning))
-    report = Report(quiet)
+    report = Report(quiet, as_json)
     shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
+    if (wanted := settings.train.precision) != usable_precision(wanted, device):
+        report.note(f"this processor has no arithmetic of 16 bits: precision 32-true in place of {wanted}")
     with progress_bar() if report.shows_bars() else nullcontext() as bar:
         finished = run(settings, shards, output, resume, device, TrainingView(report, bar))
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
-        print(finished)
+        print(json.dumps({"model": str(finished), "run": str(output)}, indent=1) if as_json else finished)

@@ -53,17 +53,28 @@ def gain_of(word: str) -> float | None:
 
 
 class PacketSender:
-    """Sound of one channel to packets, which go to ``send`` as soon as they are full."""
+    """Sound of one channel to packets, which go to ``send`` as soon as they are full.
+
+    Attributes:
+        delay_s: seconds, at most, from a sample to its packet.
+    """
 
     def __init__(
-        self, codec: "Codec", sample_rate_hz: int, gain: float | None, repeated: int, send: Callable[[bytes], None]
+        self,
+        codec: "Codec",
+        sample_rate_hz: int,
+        gain: float | None,
+        repeated: int,
+        send: Callable[[bytes], None],
+        vectors: int = DEFAULT_VECTORS,
     ) -> None:
-        """``gain``: see :meth:`Codec.stream_encoder`; ``repeated``: see :class:`PacketHeader`."""
+        """``gain``: see :meth:`Codec.stream_encoder`; ``repeated`` and ``vectors``: see :class:`PacketHeader`."""
         from vqaudio.bitstream.packets import PacketHeader, PacketWriter
 
         if not 0 <= repeated <= codec.num_quantizers:
             raise ConfigError(f"{repeated} quantizers cannot be repeated: give 0 to {codec.num_quantizers}")
-        self._encoder = codec.stream_encoder(sample_rate_hz, gain=gain, hop=DEFAULT_VECTORS)
+        self._encoder = codec.stream_encoder(sample_rate_hz, gain=gain, hop=vectors)
+        self.delay_s = self._encoder.delay_s
         header = PacketHeader(
             model_sha256=codec.fingerprint,
             sample_rate_hz=sample_rate_hz,
@@ -71,7 +82,7 @@ class PacketSender:
             vector_length=codec.config.encoder.hop_length,
             num_quantizers=codec.num_quantizers,
             codebook_size=codec.codebook_size,
-            vectors=DEFAULT_VECTORS,
+            vectors=vectors,
             repeated=repeated,
             level=1 / gain if gain else 1.0,
         )

@@ -12,12 +12,25 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from vqaudio import __version__
-from vqaudio.cli import coding, corpora, describing, devices, hub, learning, measuring, sampling, voices
+from vqaudio.cli import (
+    coding,
+    corpora,
+    describing,
+    devices,
+    hub,
+    learning,
+    measuring,
+    sampling,
+    serving,
+    studio,
+    voices,
+)
 from vqaudio.cli.console import (
     complain,
     is_broken_pipe,
@@ -25,6 +38,7 @@ from vqaudio.cli.console import (
     words_for,
 )
 from vqaudio.cli.options import app
+from vqaudio.cli.start import ENDINGS
 
 VERBS = (
     coding,
@@ -36,26 +50,38 @@ VERBS = (
     learning,
     corpora,
     hub,
+    studio,
+    serving,
 )  # each adds its own to the program
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"vqaudio {__version__}")
+        from vqaudio.codecs.bundled import bundled, model_folder
+        from vqaudio.models.folder import fingerprint
+
+        for name in bundled():
+            print(f"{name} {fingerprint(model_folder(name)).hex()}")
         raise typer.Exit
 
 
 @app.callback()
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and the models, each with the sha256 that streams name it by, and exit.",
+        ),
     ] = False,
 ) -> None:
     pass
 
 
 _AGAIN_S = 0.02  # after which a signal that was dropped comes again
-ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class _Terminated(BaseException):
@@ -75,8 +101,11 @@ def _signals_as_exceptions() -> Iterator[None]:
     previous = {number: signal.getsignal(number) for number in ENDINGS}
     handled = [number for number in ENDINGS if previous[number] is not signal.SIG_IGN]
 
-    def stop(number: int, frame: object) -> None:
-        raise _Terminated(number)
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _is_loading(frame):  # what is raised there may be caught, or turned into another error
+            _send_again(number)
+            return
+        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated(number)
 
     for number in handled:
         signal.signal(number, stop)
@@ -89,12 +118,24 @@ def _signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, previous[number])
 
 
+def _is_loading(frame: FrameType | None) -> bool:
+    """Says whether the program was loading a module in ``frame``."""
+    while frame is not None and frame.f_code is not _run.__code__:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    threading.Timer(_AGAIN_S, signal.pthread_kill, [threading.main_thread().ident, number]).start()
+
+
 def _again_if_dropped(dropped: "sys.UnraisableHookArgs") -> None:
     """A signal that came while compiled code called back to Python ended the callback alone: it comes again."""
     error = dropped.exc_value
     if isinstance(error, _Terminated | KeyboardInterrupt):
-        number = error.number if isinstance(error, _Terminated) else signal.SIGINT
-        threading.Timer(_AGAIN_S, signal.pthread_kill, [threading.main_thread().ident, number]).start()
+        _send_again(error.number if isinstance(error, _Terminated) else signal.SIGINT)
     else:
         sys.__unraisablehook__(dropped)
 

@@ -8,14 +8,15 @@ import typer
 from vqaudio.cli.console import (
     Report,
 )
+from vqaudio.cli.inputs import STANDARD
 from vqaudio.cli.jobs import (
     codes_sounds,
 )
-from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, app, refuse_given
+from vqaudio.cli.options import Device, DeviceOption, ForceOption, QuietOption, VerboseOption, app, refuse_given
 from vqaudio.cli.pictures import evaluate_images
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio evaluate speech --data corpus/ --report page/ --limit 20")
 def evaluate(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model's name or a folder.")],
@@ -28,7 +29,8 @@ def evaluate(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write everything, file by file, as JSON; - is standard output."),
     ] = None,
     page: Annotated[
         Path | None,
@@ -68,12 +70,13 @@ def evaluate(
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Codes and decodes a corpus, and measures it: true rate, likelihood, code usage, words, voice, quality.
 
     Of a model of pictures, --report gets pictures of what comes back and of new ones.
     """
-    report = Report(quiet)
+    report = Report(quiet, standard_output_taken=str(output) == STANDARD, verbose=verbose)
     if not codes_sounds(model):
         of_sounds = ("listen", "speakers", "compare", "metrics", "phones", "whisper", "seed", "temperature")
         refuse_given(context, f"is for sounds, and {model} is a model of pictures", *of_sounds)

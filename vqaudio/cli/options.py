@@ -21,7 +21,6 @@ def refuse_given(context: typer.Context, why: str, *names: str) -> None:
 
 app = typer.Typer(
     help="A speech codec: a VQ-VAE turns sound into discrete tokens, and tokens into sound.",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich's help would take a fifth of a second to import
     pretty_exceptions_enable=False,  # main() words them
@@ -48,6 +47,15 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only failures, and results asked for as JSON.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as one JSON document.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", metavar="N", min=0, max=1024, help="Files that are worked on at once; 0 is one a core.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only say which input would become which result; nothing is read or written.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also say, on standard error, how long each part of the work took.")
+]
 ModelOption = Annotated[str, typer.Option("--model", metavar="M", help="A bundled model's name or a folder.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Another seed, another rendering.")]
 TemperatureOption = Annotated[
@@ -66,7 +74,9 @@ SpeakerOption = Annotated[
 FormantsOption = Annotated[
     float, typer.Option("--formants", metavar="SEMITONES", help="Move the formants: up is smaller, down is larger.")
 ]
-InputsArgument = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files; - is standard input.")]
+InputsArgument = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Files, folders or patterns such as '*.wav'; - is standard input.")
+]
 OutputOption = Annotated[
     str | None,
     typer.Option(

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 import typer
 
 from vqaudio.cli.console import Report
+from vqaudio.cli.inputs import STANDARD as STANDARD
+from vqaudio.cli.inputs import Inputs
 from vqaudio.errors import OutputError, SoundError
-
-STANDARD = "-"  # standard input or output
 
 
 @dataclass(frozen=True)
@@ -31,32 +31,34 @@ class Job:
         return "standard input" if self.source == STANDARD else self.source
 
 
-def plan(inputs: list[str], output: str | None, suffix_of: Callable[[str], str]) -> list[Job]:
-    """Which result goes where, with the suffix that fits its input.
+def plan(inputs: Inputs, output: str | None, suffix_of: Callable[[str], str]) -> list[Job]:
+    """Which result goes where, with the suffix that fits its input; what was found in a folder keeps its sub-folder.
 
     Raises:
         typer.BadParameter: that is not clear or makes no sense.
     """
-    if inputs.count(STANDARD) > 1:
+    if inputs.sources.count(STANDARD) > 1:
         raise typer.BadParameter("standard input (-) can be read only once")
-    if len(inputs) > 1 and output is not None:
+    if inputs.several and output is not None:
         if output == STANDARD:
             raise typer.BadParameter("several inputs do not fit into standard output: give a folder with -o")
         if os.path.exists(output) and not os.path.isdir(output):
             raise typer.BadParameter(f"{output} is no folder: with several inputs -o takes a folder")
         output = os.path.join(output, "")
-    jobs = [Job(source, _target(source, output, suffix_of)) for source in inputs]
+    jobs = [Job(source, _target(source, inputs, output, suffix_of)) for source in inputs.sources]
     check_targets(jobs)
     return jobs
 
 
-def _target(source: str, output: str | None, suffix_of: Callable[[str], str]) -> str:
+def _target(source: str, inputs: Inputs, output: str | None, suffix_of: Callable[[str], str]) -> str:
     if source != STANDARD and not Path(source).name:
         raise typer.BadParameter(f"{source!r} names no file")
     if output is None:
         return STANDARD if source == STANDARD else str(Path(source).with_name(Path(source).stem + suffix_of(source)))
     if output == STANDARD or not (output.endswith(os.sep) or os.path.isdir(output)):
         return output
+    if source in inputs.below:
+        output = os.path.normpath(os.path.join(output, inputs.below[source]))
     return os.path.join(output, ("stdin" if source == STANDARD else Path(source).stem) + suffix_of(source))
 
 
@@ -77,9 +79,13 @@ def check_targets(jobs: list[Job]) -> None:
 
 
 def make_folders(jobs: list[Job], output: str | None) -> None:
-    """Makes the folder that the user named for the results; no other."""
-    if output not in (None, STANDARD) and (len(jobs) > 1 or output.endswith(os.sep)):
-        os.makedirs(output, exist_ok=True)
+    """Makes the folder that the user named for the results, and those below it; no other."""
+    if output in (None, STANDARD):
+        return
+    top = os.path.normpath(output)
+    for folder in {os.path.normpath(os.path.dirname(job.target)) for job in jobs}:
+        if os.path.join(folder, "").startswith(os.path.join(top, "")):
+            os.makedirs(folder, exist_ok=True)
 
 
 # ---------------------------------------------------------------------------------------------- inputs and outputs

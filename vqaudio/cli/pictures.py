@@ -196,13 +196,12 @@ def evaluate_images(
     """Evaluates a model of pictures: figures into the JSON file ``output``, pictures into the folder given."""
     from vqaudio.codecs.image import load_images
     from vqaudio.evaluation.image import evaluate_pictures
-    from vqaudio.io.atomic import atomic_write
 
     codec = load_images(model, device)
     if pictures and pictures.exists() and not force:
         raise OutputError(f"{pictures} exists; use --force to overwrite what is in it")
     with ExitStack() as files:  # refused now, if at all, and not after an hour's work
-        document = files.enter_context(atomic_write(output, force)) if output else None
+        document = files.enter_context(binary_output(str(output), force)) if output else None
         with announced_compiling(report):
             codec.warm_coder(codec.default_coder())
         result = evaluate_pictures(codec, source, limit, report.tracked, pictures)

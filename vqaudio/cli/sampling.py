@@ -29,6 +29,7 @@ from vqaudio.cli.options import (
     ModelOption,
     QuietOption,
     SpeakerOption,
+    VerboseOption,
     app,
     refuse_given,
 )
@@ -36,7 +37,7 @@ from vqaudio.cli.paths import STANDARD, Job, check_targets
 from vqaudio.cli.pictures import sample_pictures
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio sample --seconds 5 --prompt talk.wav -o more.wav")
 def sample(
     context: typer.Context,
     output: Annotated[
@@ -66,6 +67,7 @@ def sample(
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """New speech, or new pictures, from the model's prior over its tokens."""
@@ -73,7 +75,7 @@ def sample(
         refuse_given(context, f"is for sounds, and {model} is a model of pictures", "seconds", "prompt", "speaker")
         jobs = [Job(STANDARD, output or "sample.png")]
         check_targets(jobs)
-        report = report_for(jobs, quiet, as_json)
+        report = report_for(jobs, quiet, as_json, verbose)
         from vqaudio.codecs.loading import load_pictures
 
         images = load_pictures(model, device)
@@ -84,7 +86,7 @@ def sample(
     targets = sample_targets(output, count)
     jobs = [Job(STANDARD, target) for target in targets]
     check_targets(jobs)
-    report = report_for(jobs, quiet, as_json)
+    report = report_for(jobs, quiet, as_json, verbose)
     codec = load_ready(model, device, report)
     from vqaudio.codecs.generation import generate
 
@@ -99,7 +101,7 @@ def sample(
     report.finish()
 
 
-@app.command()
+@app.command(epilog="Example: vqaudio demo -o demo")
 def demo(
     output: Annotated[
         Path,
@@ -107,11 +109,12 @@ def demo(
     ] = Path("vqaudio-demo"),
     model: ModelOption = "speech",
     device: DeviceOption = Device.auto,
+    as_json: JsonOption = False,
 ) -> None:
     """Encodes and decodes the sound that comes with the package, to hear and to measure."""
     from vqaudio.codecs.bundled import PRETRAINED
 
-    report = Report(quiet=True)
+    report = Report(quiet=True, as_json=as_json)
     codec = load_ready(model, device, Report(quiet=False))
     codec.warm_coder(codec.default_coder())
     output.mkdir(parents=True, exist_ok=True)
@@ -121,6 +124,9 @@ def demo(
     to_sound = Job(to_stream.target, str(output / "decoded.wav"))
     encoded = encode_one(codec, to_stream, None, True, report)
     decoded = decode_one(lambda header: codec, to_sound, DecodeRequest(force=True), report)
+    report.finish()
+    if as_json:
+        return
     print(f"original  {original}: {encoded['duration_s']:.2f} s")
     print(f"stream    {to_stream.target}: {encoded['bytes']} bytes, {encoded['bits_per_second'] / 1000:.2f} kb/s")
     print(f"decoded   {to_sound.target}")

@@ -18,7 +18,7 @@ def _voices() -> None:
     pass  # without it, a program of one verb has no name for it
 
 
-@voices.command()
+@voices.command(epilog="Example: vqaudio voices save ann one.wav two.wav")
 def save(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file to make; .voice is added where it is missing.")],
     references: Annotated[list[str], typer.Argument(metavar="REF", help="Sound files of one person, 3 s or more.")],
@@ -39,7 +39,7 @@ def save(
     heard = []
     for reference in references:
         with report.guard(reference):
-            heard.append(voice_in(codec, reference))
+            heard.append(voice_in(codec, reference, report))
     if heard and not report.failed:
         with report.guard(target):
             codec.save_voice(Path(target), np.mean(heard, axis=0, dtype=np.float32), overwrite=force)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from vqaudio.arrays import Floats
 from vqaudio.codecs.segments import one_thread
 from vqaudio.dsp.loudness import measure_level
+from vqaudio.dsp.speech_check import speech_problem
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.io.resample import StreamingResampler
 from vqaudio.models.sound_model import ParameterModel, SoundModel
@@ -55,7 +56,7 @@ def speaker_embedding(model: SoundModel, wave: Floats, sample_rate_hz: int) -> V
 
     Raises:
         ModelError: the model knows no speakers.
-        SoundError: the recording is too short or silent.
+        SoundError: the recording is too short, silent, or no speech.
     """
     if not model.config.speakers:
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
@@ -83,5 +84,7 @@ def prepared(model: SoundModel, wave: Floats, sample_rate_hz: int) -> Floats:
     if own.shape[1] < SHORTEST_S * model.config.sample_rate_hz or level.rms == 0:
         length_s = len(wave) / sample_rate_hz
         raise SoundError(f"{length_s:.1f} s with too little speech to learn a voice from; give some seconds of speech")
+    if problem := speech_problem(own[0], model.config.sample_rate_hz):
+        raise SoundError(f"no speech to learn a voice from: {problem}; give some seconds of one person's speech")
     whole = own.shape[1] - own.shape[1] % model.config.encoder.hop_length
     return own[0, :whole] * np.float32(level.gain)

@@ -216,7 +216,7 @@ class Codec(BaseCodec):
         Of several recordings of one person, take the mean of their voices.
 
         Raises:
-            SoundError: the array is no sound, too short or silent.
+            SoundError: the array is no sound, too short, silent, or no speech.
             ModelError: the model knows no speakers.
         """
         sound = WaveSound(wave, sample_rate_hz)

@@ -43,7 +43,7 @@ def load_voice(path: Path, weights_sha256: bytes) -> Floats:
             voice = file.get_tensor("voice")
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as a voice ({error}); make it with 'vqaudio voices save'") from None
-    if facts["weights_sha256"] != weights_sha256.hex():
+    if facts.get("weights_sha256") != weights_sha256.hex():
         raise ModelError(f"{path}: is a voice for another model; save it anew with the model that is to speak")
     if voice.ndim != 1 or not np.isfinite(voice).all():
         raise ModelError(f"{path}: is a damaged voice; save it anew")

@@ -74,7 +74,11 @@ def open_place(place: Place, name: str) -> tuple[BinaryIO, str]:
 
 
 def _cell_bytes(place: TableCell) -> bytes:
-    cell = _group(place.file, place.group, place.column)[place.row].as_py()
+    try:
+        cell = _group(place.file, place.group, place.column)[place.row].as_py()
+    except Exception as error:  # pyarrow raises whatever it comes upon in a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{place.file}: row {place.row} of group {place.group} cannot be read ({reason})") from None
     if isinstance(cell, dict):
         cell = cell.get("bytes")
     if not isinstance(cell, bytes):
@@ -88,8 +92,11 @@ def _group(file: str, group: int, column: str):  # type: ignore[no-untyped-def] 
     if file.endswith(".parquet"):
         parquet = needed("pyarrow.parquet", "corpora", "reading Parquet")
         with parquet.ParquetFile(file) as table:
-            return table.read_row_group(group, columns=[column]).column(column).combine_chunks()
-    return arrow_batches(file)[group].column(column)
+            found = table.read_row_group(group, columns=[column]).column(column).combine_chunks()
+    else:
+        found = arrow_batches(file)[group].column(column)
+    found.validate(full=True)
+    return found
 
 
 @functools.lru_cache(maxsize=2)

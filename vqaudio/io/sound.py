@@ -23,13 +23,9 @@ from vqaudio.io.sound_library import Sequential, Source, name_of, os_error, reas
 _COUNTING_FRAMES = 65536  # read at once where only their number matters
 _SALVAGED_FRAMES = 1024  # read at once where damage is near: more is saved before it
 _NO_COUNT = 2**40  # frames from which on a header's number stands for "not known"
-_TALKS = (
-    b"ID3",
-    b"\xff\xfb",
-    b"\xff\xf3",
-    b"\xff\xfa",
-    b"\xff\xf2",
-)  # beginnings of MP3, whose library prints warnings
+_SILENT = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff")  # beginnings of what is no MP3
+_MPEG_IN_WAV = (0x50, 0x55)  # formats
+_NOT_READ = (b"\xf0\x7e",)  # of MIDI sample dumps: libsndfile prints on standard output what it finds wrong there
 
 
 def _seekable_bytes(source: Source, name: str) -> BinaryIO:
@@ -79,7 +75,10 @@ class SoundReader:
             layout = layout_of(self._file, self._size, self.name)
             self.note, self.problem = layout.note, layout.problem
             self._parts, self._part = layout.parts, 0
-            self._talks = self._begins_with(_TALKS)
+            head = self._head()
+            self._talks = _talks(head)
+            if head.startswith(_NOT_READ):
+                raise SoundError(f"{self.name}: is a MIDI sample dump, which is not read; convert it to WAV first")
             self._most = _COUNTING_FRAMES
             self._sound = self._open()
         except BaseException:
@@ -97,27 +96,29 @@ class SoundReader:
 
     def close(self) -> None:
         """Close what was opened here, and delete the temporary copy of a pipe."""
-        self._sound.close()
+        self._close_sound()
         if self._owns_file:
             self._file.close()
 
+    def _close_sound(self) -> None:
+        with _hushed(self._talks):
+            self._sound.close()
+
     def _rewind(self) -> None:
-        self._sound.close()
+        self._close_sound()
         self._part = 0
         self._sound = self._open()  # afresh, for seeking is not exact in every format
         self._position = 0
 
-    def _begins_with(self, heads: tuple[bytes, ...]) -> bool:
+    def _head(self) -> bytes:
         self._file.seek(0)
-        return self._file.read(3).startswith(heads)
+        return self._file.read(256)
 
     def _open(self) -> Sequential:
         try:
-            part = self._parts[self._part]
-            self._file.seek(0)
-            whole = (part.start, part.stop, part.patches) == (0, self._size, ())
+            self._window = Window(self._file, self._parts[self._part], self.name)
             with _hushed(self._talks):
-                return Sequential(self._file if whole else Window(self._file, part, self.name))
+                return Sequential(self._window)
         except soundfile.LibsndfileError as error:
             remedy = f'convert it first, e.g. ffmpeg -i "{self.name}" out.wav'
             raise SoundError(
@@ -169,10 +170,12 @@ class SoundReader:
                 samples = self._sound.read(min(frames, self._most), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             return self._salvaged(error)
+        if self._window.error is not None:
+            raise os_error(self.name, self._window.error, "read")
         self._position += len(samples)
         if len(samples) == 0:
             if self._part + 1 < len(self._parts):
-                self._sound.close()
+                self._close_sound()
                 self._part += 1
                 self._sound = self._open()
                 return self._read(frames)
@@ -200,6 +203,14 @@ class SoundReader:
         if self._position < told < _NO_COUNT and not self.problem:
             found, missing = (frames / self.sample_rate_hz for frames in (self._position, told - self._position))
             self.problem = f"ends after {found:.3f} s, {missing:.3f} s before its header says; copy it again"
+
+
+def _talks(head: bytes) -> bool:
+    """Says whether the library for MP3, which prints warnings, may come to read a file that begins with ``head``."""
+    if head.startswith(b"RIFF"):
+        at = head.find(b"fmt ")
+        return at < 0 or int.from_bytes(head[at + 8 : at + 10], "little") in _MPEG_IN_WAV
+    return not head.startswith(_SILENT)
 
 
 _HUSHING = threading.Lock()

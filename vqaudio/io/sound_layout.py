@@ -1,10 +1,11 @@
 """Where the sound lies in a file: what headers say wrongly or not at all, before libsndfile reads it.
 
-WAV files whose sizes were never written, tags behind the sound, Ogg streams that follow each other in one file: each is
+Sizes that were never written, files that were cut, tags behind the sound, Ogg streams that follow each other: each is
 found by walking over the file's own structure, and mended by showing libsndfile other bytes. Nothing is written.
 """
 
 import io
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from vqaudio.errors import SoundError
+from vqaudio.io.sound_chunks import told_by
 
 _RIFF_HEAD, _CHUNK_HEAD = 12, 8
 _UNWRITTEN = 0x7FFF0000  # sizes from here on stand for "not known" in what streams write
 _LARGEST_SIZE = 0xFFFFFFFF
+_LARGEST_OFFSET = 1 << 62
 _TAIL = 1 << 16  # bytes at the end of a WAV in which chunks behind the sound are looked for
 _BEHIND = (
     b"LIST",
@@ -32,6 +35,8 @@ _BEHIND = (
     b"_PMX",
     b"afsp",
 )
+_CUT = "ends {}before its header says: it was cut; copy it again"
+_ALL_TAKEN = "its header does not say how long it is: all {:.3f} s that follow are taken"
 _ID3V1, _APE_FOOTER = 128, 32
 _OGG_PAGE, _FIRST, _LAST = 27, 2, 4  # bytes of a page's head; flags of a stream's first and last page
 
@@ -55,10 +60,15 @@ class Layout:
 
 
 class Window(io.RawIOBase):
-    """A part of an open file, as if it were the whole file."""
+    """A part of an open file, as if it were the whole file.
+
+    Nothing raises here: what is raised in a call that comes from libsndfile is printed, and forgotten. ``error`` keeps
+    what went wrong while reading.
+    """
 
     def __init__(self, file: BinaryIO, part: Part, name: str) -> None:
         self.name = name
+        self.error: OSError | ValueError | None = None
         self._file, self._part, self._at = file, part, 0
 
     def readable(self) -> bool:
@@ -72,7 +82,9 @@ class Window(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As that of a file."""
         size = self._part.stop - self._part.start
-        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: size}[whence])
+        self._at = max(
+            0, min(offset, _LARGEST_OFFSET) + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: size}[whence]
+        )
         return self._at
 
     def tell(self) -> int:
@@ -80,17 +92,27 @@ class Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """As that of a file."""
+        """As that of a file; 0 where reading fails."""
         first = self._part.start + self._at
-        self._file.seek(first)
-        data = bytearray(self._file.read(max(0, min(len(buffer), self._part.stop - first))))
+        try:
+            self._file.seek(first)
+            data = self._file.read(max(0, min(len(buffer), self._part.stop - first)))
+        except (OSError, ValueError) as error:
+            self.error = error
+            return 0
+        if self._part.patches:
+            data = self._patched(data, first)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _patched(self, found: bytes, first: int) -> bytes:
+        data = bytearray(found)
         for place, patch in self._part.patches:
             for at, byte in enumerate(patch, place - first):
                 if 0 <= at < len(data):
                     data[at] = byte
-        buffer[: len(data)] = bytes(data)
-        self._at += len(data)
-        return len(data)
+        return bytes(data)
 
 
 def layout_of(file: BinaryIO, size: int, name: str) -> Layout:
@@ -106,12 +128,28 @@ def layout_of(file: BinaryIO, size: int, name: str) -> Layout:
         return _ogg(file, size, name)
     if head == b"fLaC":
         return Layout((Part(0, _without_tags(file, size)),))
-    return Layout((Part(0, size),))
+    return _as_told(file, size)
 
 
 def _at(file: BinaryIO, place: int, count: int) -> bytes:
     file.seek(place)
     return file.read(count)
+
+
+def _as_told(file: BinaryIO, size: int) -> Layout:
+    """That of a file whose header has one length: it holds that much, or was cut, or the length was never written."""
+    told, whole = told_by(file, size), (Part(0, size),)
+    if told is None:
+        return Layout(whole)
+    missing_s, known = told.missing_s(size), told.length is not None
+    sound = (size - told.place) // told.frame_bytes * told.frame_bytes
+    if known and not missing_s:
+        return Layout(whole)
+    patches = told.patches(sound) if sound > 0 else ()
+    parts = (Part(0, told.place + sound, patches),) if patches else whole
+    if known:
+        return Layout(parts, problem=_CUT.format("" if math.isnan(missing_s) else f"{missing_s:.3f} s "))
+    return Layout(parts, _ALL_TAKEN.format(sound / told.bytes_per_s) if patches and told.bytes_per_s else "")
 
 
 # ---------------------------------------------------------------------------------------------------------------- WAV
@@ -138,9 +176,7 @@ def _wav(file: BinaryIO, size: int) -> Layout:
             return whole
         if 0 < length < _UNWRITTEN:
             missing = (length - held) // frame_bytes / rate_hz
-            return Layout(
-                whole.parts, problem=f"ends {missing:.3f} s before its header says: it was cut; copy it again"
-            )
+            return Layout(whole.parts, problem=_CUT.format(f"{missing:.3f} s "))
         return _unwritten(file, size, place, frame_bytes, rate_hz, whole)
     return whole
 
@@ -152,8 +188,7 @@ def _unwritten(file: BinaryIO, size: int, place: int, frame_bytes: int, rate_hz:
     if sound == 0 or stop - _CHUNK_HEAD > _LARGEST_SIZE:
         return whole
     patches = ((4, struct.pack("<I", place + sound - _CHUNK_HEAD)), (place - 4, struct.pack("<I", sound)))
-    note = f"its header does not say how long it is: all {sound // frame_bytes / rate_hz:.3f} s that follow are taken"
-    return Layout((Part(0, place + sound, patches),), note)
+    return Layout((Part(0, place + sound, patches),), _ALL_TAKEN.format(sound // frame_bytes / rate_hz))
 
 
 def _end_of_sound(file: BinaryIO, place: int, size: int) -> int:

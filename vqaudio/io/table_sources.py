@@ -33,8 +33,8 @@ def parquet_rows(path: Path) -> Iterator[Row]:
             columns, has_sound = _plain_columns(table.schema_arrow)
             for group in range(table.num_row_groups):
                 batches = table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns)
-                yield from _rows(path, group, (row for batch in batches for row in batch.to_pylist()), has_sound)
-    except (arrow.ArrowException, OSError) as error:
+                yield from _rows(path, group, (row for batch in batches for row in _dictionaries(batch)), has_sound)
+    except (arrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is no Parquet file, or damaged ({_first_line(error)}); get a whole copy") from None
 
 
@@ -56,12 +56,11 @@ def saved_dataset_rows(folder: Path) -> Iterator[Row]:
     for data in state.get("_data_files", []):
         path = folder / str(data["filename"])
         try:
-            batches = arrow_batches(str(path))
-        except (arrow.ArrowException, OSError) as error:
+            for number, batch in enumerate(arrow_batches(str(path))):
+                columns, has_sound = _plain_columns(batch.schema)
+                yield from _rows(path, number, _dictionaries(batch.select(columns)), has_sound)
+        except (arrow.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read ({_first_line(error)}); get a whole copy") from None
-        for number, batch in enumerate(batches):
-            columns, has_sound = _plain_columns(batch.schema)
-            yield from _rows(path, number, batch.select(columns).to_pylist(), has_sound)
 
 
 def _plain_columns(schema: Any) -> tuple[list[str], bool]:
@@ -71,6 +70,12 @@ def _plain_columns(schema: Any) -> tuple[list[str], bool]:
     sound = kinds.get(_SOUND)
     held = sound is not None and (types.is_struct(sound) or types.is_binary(sound) or types.is_large_binary(sound))
     return [name for name in schema.names if name != _SOUND or not held], held
+
+
+def _dictionaries(batch: Any) -> Any:
+    """The rows of an Arrow batch. It is validated first: offsets that lead out of the file would be followed."""
+    batch.validate(full=True)
+    return batch.to_pylist()
 
 
 def _rows(path: Path, group: int, rows: Iterable[dict[str, Any]], has_sound: bool) -> Iterator[Row]:

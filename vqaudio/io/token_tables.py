@@ -6,6 +6,7 @@ chance in them.
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vqaudio.errors import DataError
+from vqaudio.errors import DataError, VqaudioError
 from vqaudio.io.extras import needed
 
 FORMATS = {"parquet": ".parquet", "arrow": ".arrow", "webdataset": ".tar"}  # and their files' suffixes
@@ -64,6 +65,8 @@ class Failure:
 
 _FACTS = ("id", "path", "sample_rate", "duration", "samples", "level", "speaker", "transcript", "checksum", "model")
 _TYPES = {"sample_rate": "int32", "duration": "float64", "samples": "int64", "level": "float32"}  # the rest is text
+_KINDS: dict[str, tuple[type, ...]] = {"int32": (int,), "int64": (int,), "float32": (float, int)}
+_HIGHEST_RATE_HZ, _MOST_SAMPLES = 10_000_000, 2**48 - 1  # what a stream's header takes, too
 
 
 def _facts(row: TokenRow) -> dict[str, Any]:
@@ -171,7 +174,9 @@ def read_rows(path: Path) -> Iterator[TokenRow]:
             raise DataError(f"{file}: its suffix names no table of tokens; give one of {', '.join(readers)}")
         try:
             yield from readers[file.suffix](file)
-        except (OSError, ValueError, KeyError, TypeError, tarfile.TarError, EOFError) as error:
+        except VqaudioError:
+            raise
+        except Exception as error:  # libraries raise whatever they come upon in a damaged file
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{file}: is no table of tokens, or damaged ({reason}); make it anew") from None
 
@@ -191,6 +196,7 @@ def _read_arrow(path: Path) -> Iterator[TokenRow]:
 
 def _batch_rows(batch: Any) -> Iterator[TokenRow]:
     """Rows of an Arrow batch. Its arrays may be slices, whose values begin elsewhere than their first offset."""
+    batch.validate(full=True)  # offsets that lead out of the file would be followed
     facts = batch.select(list(_FACTS)).to_pylist()
     codes = batch.column("codes")
     for row, known in enumerate(facts):
@@ -205,8 +211,9 @@ def _read_tar(path: Path) -> Iterator[TokenRow]:
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             key, _, suffix = member.name.partition(".")
-            file = tar.extractfile(member)
-            assert file is not None
+            file = tar.extractfile(member) if member.isfile() else None
+            if file is None:
+                raise ValueError(f"{member.name} is no file")
             if suffix == _CODES_FILE:
                 held[key] = np.load(io.BytesIO(file.read()), allow_pickle=False)
             elif suffix == _FACTS_FILE:
@@ -216,4 +223,13 @@ def _read_tar(path: Path) -> Iterator[TokenRow]:
 def _row(facts: dict[str, Any], codes: npt.NDArray[Any]) -> TokenRow:
     if codes.dtype != np.uint16 or codes.ndim != 2:
         raise ValueError(f"codes are {codes.dtype} {list(codes.shape)}, not uint16 [num_quantizers, frames]")
-    return TokenRow(codes=codes, **{name: facts[name] for name in _FACTS if name != "duration"})
+    known = {name: facts[name] for name in _FACTS if name != "duration"}
+    for name, value in known.items():
+        kinds = _KINDS.get(_TYPES.get(name, ""), (str,))
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r:.40}, which is no {kinds[0].__name__}")
+    if not (1 <= known["sample_rate"] <= _HIGHEST_RATE_HZ and 0 <= known["samples"] <= _MOST_SAMPLES):
+        raise ValueError(f"{known['samples']} samples at {known['sample_rate']} Hz are no sound")
+    if not 0 <= known["level"] < math.inf:
+        raise ValueError(f"the level {known['level']} is none")
+    return TokenRow(codes=codes, **known)

@@ -152,9 +152,11 @@ def load_model(folder: Path) -> Model:
     """
     config, weights = read_config(folder), read_tensors(folder / WEIGHTS_FILE)
     try:
+        with torch.device("meta"):  # first without memory: the configuration may ask for far more than the file holds
+            build(config).load_state_dict({name: tensor.to("meta") for name, tensor in weights.items()})
         model = build(config)
         model.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(f"{folder}: {WEIGHTS_FILE} does not fit {CONFIG_FILE} ({reason}); copy it anew") from None
     return model.eval().requires_grad_(False)

@@ -19,6 +19,7 @@ from vqaudio.models.renamed import new_tensor_name, old_tensor_name, with_old_ke
 
 FORMAT_VERSION = 2  # a model of format 1 is named by all its weights, of format 2 by its codes alone
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+_LARGEST_CONFIG = 1 << 24  # bytes
 
 
 def unreadable(path: Path, error: BaseException) -> ModelError:
@@ -34,10 +35,16 @@ def read_document(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            text = file.read(_LARGEST_CONFIG + 1)
+        if len(text) > _LARGEST_CONFIG:
+            raise ModelError(
+                f"{path}: has more than {_LARGEST_CONFIG >> 20} MB, which no configuration has; copy it anew"
+            )
+        document = json.loads(text)
     except FileNotFoundError:
         raise ModelError(f"{folder}: is no model, it has no {CONFIG_FILE}; give a bundled name or a folder") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise unreadable(path, error) from None
     if not isinstance(document, dict) or document.get("format_version") not in (1, FORMAT_VERSION):
         raise ModelError(f"{path}: is not of model format {FORMAT_VERSION}; use the vqaudio version that wrote it")

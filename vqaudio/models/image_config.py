@@ -3,7 +3,7 @@
 import typing
 from dataclasses import dataclass, field
 
-from vqaudio.models.settings import QuantizerConfig, positive, require
+from vqaudio.models.settings import MOST_LAYERS, QuantizerConfig, positive, require
 
 MAX_TILE_TOKENS = 65_536  # a block of a stream holds whole tiles
 
@@ -24,6 +24,7 @@ class ImageNetworkConfig:
         require(1 <= len(self.channels) <= 5, "channels", self.channels, "give 1 to 5 strided layers")
         for width in (*self.channels, self.blocks):
             positive("channels and blocks", width)
+        require(self.blocks <= MOST_LAYERS, "blocks", self.blocks, f"give at most {MOST_LAYERS}")
         require(1 <= self.mixtures <= 32, "mixtures", self.mixtures, "give 1 to 32 logistics")
 
     @property
@@ -51,6 +52,7 @@ class PixelCNNConfig:
         require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 codes")
         for name in ("residual", "skip", "hidden", "layers"):
             positive(name, getattr(self, name))
+        require(self.layers <= MOST_LAYERS, "layers", self.layers, f"give at most {MOST_LAYERS}")
         odd = 3 <= self.kernel_size <= 15 and self.kernel_size % 2 == 1
         require(odd, "kernel_size", self.kernel_size, "give an odd number, 3 to 15")
 

@@ -7,6 +7,8 @@ from vqaudio.errors import ConfigError
 
 BEAM = 4  # beginnings of a vector's codes that are kept from quantizer to quantizer
 LEAST_SHARE = 1e-6  # of the tokens, that a code counts with when its bits are weighed
+MOST_LAYERS, _WIDEST_DILATION = 256, 1 << 16
+MOST_SAMPLES = 1 << 20  # of a hop or a window
 
 
 def require(condition: bool, name: str, value: object, remedy: str) -> None:
@@ -18,6 +20,13 @@ def require(condition: bool, name: str, value: object, remedy: str) -> None:
 def positive(name: str, value: int | float) -> None:
     """Raises ``ConfigError`` unless ``value`` is above 0."""
     require(value > 0 and math.isfinite(value), name, value, "give a number above 0")
+
+
+def check_layers(name: str, dilations: tuple[int, ...]) -> None:
+    """Raises ``ConfigError`` unless ``dilations`` are those of a stack of layers that a machine can hold."""
+    remedy = f"give at most {MOST_LAYERS} layers, each with a dilation above 0 and up to {_WIDEST_DILATION}"
+    fine = len(dilations) <= MOST_LAYERS and all(0 < dilation <= _WIDEST_DILATION for dilation in dilations)
+    require(fine, name, dilations[:MOST_LAYERS], remedy)
 
 
 @dataclass(frozen=True)

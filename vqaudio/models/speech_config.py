@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from vqaudio.dsp.pitch_scale import PITCH_WINDOW
 from vqaudio.models.reach import Reach, reach_of
-from vqaudio.models.settings import QuantizerConfig
+from vqaudio.models.settings import MOST_SAMPLES, QuantizerConfig, check_layers
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
 
 ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
 HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE = -5.0, -1.0, 1.5  # of the log magnitudes that an encoder of the spectrum hears
+_LONGEST_WINDOW, _MOST_BANDS = 1 << 15, 1 << 12  # of a spectrum: samples, and what they become
 _FEWEST_PHASES = 9  # eight shares of a period, and none
 FEWEST_BANDS = 16
 _HIGHEST_RATE_HZ = 48000  # beyond, the longest period does not fit into the window in which periods are looked for
@@ -30,8 +31,8 @@ class MelConfig:
     n_mels: int = 80
 
     def __post_init__(self) -> None:
-        _positive("n_fft", self.n_fft)
-        _positive("n_mels", self.n_mels)
+        _require(0 < self.n_fft <= _LONGEST_WINDOW, "n_fft", self.n_fft, f"give 1 to {_LONGEST_WINDOW} samples")
+        _require(0 < self.n_mels <= _MOST_BANDS, "n_mels", self.n_mels, f"give 1 to {_MOST_BANDS} bands")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         _require(1 <= len(self.channels) <= 12, "channels", self.channels, "give 1 to 12 strided layers")
-        for width in (*self.channels, *self.residual_dilations):
-            _positive("channels and residual_dilations", width)
+        for width in self.channels:
+            _positive("channels", width)
+        check_layers("residual_dilations", self.residual_dilations)
         strides = self.strides
         _require(
             len(strides) in (0, len(self.channels)) and all(stride > 0 and stride % 2 == 0 for stride in strides),
@@ -66,6 +68,7 @@ class EncoderConfig:
             "give an even number for each of channels",
         )
         _positive("spectrum_hop", self.spectrum_hop)
+        _require(self.hop_length <= MOST_SAMPLES, "strides", strides, f"give at most {MOST_SAMPLES} samples a vector")
         _require(
             self.fine_spectrum is None or self.spectrum is not None,
             "fine_spectrum",
@@ -136,8 +139,10 @@ class ConditioningConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.channels, self.features, self.frames_per_vector, self.voice_dim)
-        for value in (*sizes, *self.residual_dilations, *self.frame_dilations):
+        for value in sizes:
             _positive("conditioning", value)
+        check_layers("residual_dilations", self.residual_dilations)
+        check_layers("frame_dilations", self.frame_dilations)
         _check_look_ahead(self.look_ahead, self.residual_dilations)
 
     @property
@@ -179,8 +184,12 @@ class WaveNetConfig:
     def __post_init__(self) -> None:
         _require(2 <= self.levels <= 65536, "levels", self.levels, "give 2 to 65536 symbols")
         _require(len(self.dilations) >= 1, "dilations", self.dilations, "give one entry a layer")
-        for value in (self.residual, self.skip, self.hidden, self.hop_length, *self.dilations):
+        check_layers("dilations", self.dilations)
+        for value in (self.residual, self.skip, self.hidden):
             _positive("wavenet", value)
+        _require(
+            0 < self.hop_length <= MOST_SAMPLES, "hop_length", self.hop_length, f"give 1 to {MOST_SAMPLES} samples"
+        )
         _require(self.features >= 0, "features", self.features, "give 0 (no conditioning) or more channels")
         _require(self.phases >= 0, "phases", self.phases, "give 0 (none) or more")
 

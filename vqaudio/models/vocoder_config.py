@@ -3,6 +3,7 @@
 import typing
 from dataclasses import dataclass, field
 
+from vqaudio.models.settings import check_layers
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
 from vqaudio.models.speech_config import FEWEST_BANDS, MelConfig, SpeechModelConfig
@@ -44,8 +45,8 @@ class SpeakerEncoderConfig:
     dilations: tuple[int, ...] = (1, 2, 4)
 
     def __post_init__(self) -> None:
-        for value in (self.channels, *self.dilations):
-            _positive("speaker_encoder", value)
+        _positive("channels", self.channels)
+        check_layers("dilations", self.dilations)
 
 
 @dataclass(frozen=True)

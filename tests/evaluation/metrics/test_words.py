@@ -1,5 +1,6 @@
 """The recogniser of words, on the package's own samples (made speech, whose words are known)."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import soundfile
 
 from vqaudio.errors import ConfigError
 from vqaudio.evaluation.metrics.transcript import word_errors
-from vqaudio.evaluation.metrics.words import load_whisper, recognise
+from vqaudio.evaluation.metrics.words import load_whisper, recognise, recognition_confidence
 
 SAMPLES = Path(__file__).resolve().parents[3] / "data" / "samples"
 RATE = 16000
@@ -48,3 +49,11 @@ def test_without_a_sound_there_are_no_words(wave: np.ndarray) -> None:
 def test_another_model_must_be_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no model of Whisper"):
         load_whisper(str(tmp_path))
+
+
+def test_words_that_are_drowned_are_less_sure(harbour: np.ndarray) -> None:
+    noise = np.random.default_rng(0).standard_normal(len(harbour)).astype(np.float32)
+    clean, drowned = (recognition_confidence(harbour + level * noise, RATE) for level in (0.0, 0.3))
+    assert 0.5 < clean <= 1
+    assert not drowned > clean - 0.1
+    assert math.isnan(recognition_confidence(np.zeros(RATE, np.float32), RATE))

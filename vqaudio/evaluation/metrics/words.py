@@ -5,6 +5,7 @@ the format of CTranslate2 serves as well.
 """
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,27 @@ def recognise(wave: Wave, sample_rate_hz: int, model: str = "") -> str:
     Raises:
         ConfigError: see :func:`load_whisper`.
     """
+    return " ".join(segment.text.strip() for segment in _segments(wave, sample_rate_hz, model))
+
+
+def recognition_confidence(wave: Wave, sample_rate_hz: int, model: str = "") -> float:
+    """How sure the recogniser is of the words that it hears in ``wave[T]``: the geometric mean of their tokens'
+    probabilities, 0 to 1; NaN where it hears none.
+
+    Raises:
+        ConfigError: see :func:`load_whisper`.
+    """
+    segments = _segments(wave, sample_rate_hz, model)
+    tokens = [len(segment.tokens) for segment in segments]
+    if not sum(tokens):
+        return math.nan
+    return float(np.exp(np.average([segment.avg_logprob for segment in segments], weights=tokens)))
+
+
+def _segments(wave: Wave, sample_rate_hz: int, model: str) -> list[Any]:
     recogniser = load_whisper(model)
     if len(wave) < _SHORTEST_S * sample_rate_hz or not wave.any():
-        return ""
+        return []
     segments, _ = recogniser.transcribe(
         resample(wave[None], sample_rate_hz, _RATE_HZ)[0],
         language="en",
@@ -56,4 +75,4 @@ def recognise(wave: Wave, sample_rate_hz: int, model: str = "") -> str:
         without_timestamps=True,
         condition_on_previous_text=False,
     )
-    return " ".join(segment.text.strip() for segment in segments)
+    return list(segments)
