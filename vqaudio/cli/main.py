@@ -59,7 +59,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"vqaudio {__version__}")
         from vqaudio.codecs.bundled import bundled, model_folder
-        from vqaudio.models.checkpoint import fingerprint
+        from vqaudio.models.folder import fingerprint
 
         for name in bundled():
             print(f"{name} {fingerprint(model_folder(name)).hex()}")
