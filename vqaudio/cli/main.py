@@ -37,8 +37,8 @@ from vqaudio.cli.console import (
     trace,
     words_for,
 )
+from vqaudio.cli.endings import ENDINGS
 from vqaudio.cli.options import app
-from vqaudio.cli.start import ENDINGS
 
 VERBS = (
     coding,
