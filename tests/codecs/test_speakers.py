@@ -13,9 +13,8 @@ from sounds import noise, talk, tone
 
 from vqaudio.cli import main as cli
 from vqaudio.cli.conversion import plan_conversions
-from vqaudio.codecs.speakers import named_voice
+from vqaudio.codecs.speakers import named_voice, speaker_embedding
 from vqaudio.codecs.speech import Codec
-from vqaudio.codecs.voice_fitting import fit_speaker_embedding
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.models import checkpoint
 from vqaudio.models.speech_vqvae import AudioVQVAE
@@ -64,7 +63,7 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
     """A recording's error is smaller in the voice learnt from it than in any speaker's."""
     model = voiced_codec.model
     wave = talk(140)
-    voice = fit_speaker_embedding(model, wave, RATE)
+    voice = speaker_embedding(model, wave, RATE)
     own = torch.from_numpy(wave[None])
     with torch.no_grad():
         codes = model.encode(own)
@@ -73,7 +72,7 @@ def test_a_voice_is_learnt_from_a_recording(voiced_codec: Codec) -> None:
             return float(model.mel_loss(model.features(codes, torch.from_numpy(vector)[None]), own))
 
         assert error(voice) < min(error(named_voice(model, name)) for name in model.config.speakers)
-    assert np.array_equal(voice, fit_speaker_embedding(model, wave, RATE))
+    assert np.array_equal(voice, speaker_embedding(model, wave, RATE))
 
 
 def test_a_voice_has_its_pitch() -> None:
@@ -91,7 +90,7 @@ def test_a_voice_has_its_pitch() -> None:
         if "pointwise" in name:  # which begin at zero
             torch.nn.init.normal_(value, std=0.1)
     spoken = talk(160)
-    voice = fit_speaker_embedding(model.requires_grad_(False), spoken, RATE)
+    voice = speaker_embedding(model.requires_grad_(False), spoken, RATE)
     own = torch.from_numpy(spoken[None, : 2 * RATE // 256 * 256])
     with torch.no_grad():
         codes = model.encode(own)

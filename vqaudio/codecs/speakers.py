@@ -60,22 +60,20 @@ def speaker_embedding(model: SoundModel, wave: Floats, sample_rate_hz: int) -> V
     """
     if not model.config.speakers:
         raise ModelError("the model knows no speakers, so it cannot take on a voice: give one that does")
+    if isinstance(model, ParameterModel) and model.config.speaker_encoder is None:
+        raise ModelError(f"a voice cannot be fitted to a model of kind {model.config.kind!r}: give a speaker's name")
+    own = _prepared(model, wave, sample_rate_hz)
     if isinstance(model, ParameterModel):
-        if model.config.speaker_encoder is None:
-            raise ModelError(
-                f"a voice cannot be fitted to a model of kind {model.config.kind!r}: give a speaker's name"
-            )
-        own = prepared(model, wave, sample_rate_hz)
         with one_thread():
             voice = model.hear_voice(own)
         assert voice is not None
         return voice
     from vqaudio.codecs.voice_fitting import fit_speaker_embedding
 
-    return fit_speaker_embedding(model, wave, sample_rate_hz)
+    return fit_speaker_embedding(model, own)
 
 
-def prepared(model: SoundModel, wave: Floats, sample_rate_hz: int) -> Floats:
+def _prepared(model: SoundModel, wave: Floats, sample_rate_hz: int) -> Floats:
     """A recording ``[T]`` at the model's rate and level, a whole number of tokens."""
     resampler = StreamingResampler(sample_rate_hz, model.config.sample_rate_hz)
     own = np.concatenate([resampler.push(wave[None]), resampler.flush()], axis=1)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqaudio.arrays import Floats
-from vqaudio.codecs.speakers import Voice, prepared
 from vqaudio.models.sound_model import SoundModel
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
@@ -21,17 +20,20 @@ _PITCH_WEIGHT = 0.1
 _CANDIDATES = 16  # speakers tried at once
 
 
-def fit_speaker_embedding(model: SoundModel, wave: Floats, sample_rate_hz: int) -> Voice:
+def fit_speaker_embedding(model: SoundModel, wave: Floats) -> Floats:
     """The voice in a recording, of someone the model need never have heard.
 
     Starts from the most alike of the model's speakers and takes a fixed number of gradient steps on the error of what
     is predicted, log-mel spectra and pitch, a few seconds of work for each of the recording. The same recording gives
     the same voice.
 
-    Args and errors are those of :func:`vqaudio.codecs.speakers.speaker_embedding`.
+    Args:
+        model: one that draws the wave, with speakers.
+        wave: ``[T]`` of one person's speech at the model's rate and level, a whole number of tokens.
     """
-    assert isinstance(model, AudioVQVAE) and model.speakers is not None
-    own = torch.from_numpy(prepared(model, wave, sample_rate_hz))[None].to(model.device)
+    assert isinstance(model, AudioVQVAE)
+    assert model.speakers is not None
+    own = torch.from_numpy(wave)[None].to(model.device)
     with torch.no_grad():
         codes = model.encode(own)
         misfit = _Misfit(model, codes, own)
