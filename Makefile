@@ -1,9 +1,11 @@
 # One command each; `make` alone lists them.
 #   PYTHON     the interpreter that environments are made with, 3.11 or newer
+#   SECONDS_OF_FUZZING  of each target of make fuzz
 #   PIP_FLAGS  more words for every pip install, such as an index that has torch without CUDA
 
 PYTHON    ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || command -v python3)
 PIP_FLAGS ?=
+SECONDS_OF_FUZZING ?= 60
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,11 +18,12 @@ TEST := .venv-test
 HEAVY := .venv-heavy
 DEV  := .venv-dev
 SITE := .venv-docs
+AUDIT := .venv-audit
 
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs man test test-heavy check format dev clean
+.PHONY: help demo docs man test test-heavy check format dev fuzz audit sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -60,8 +63,18 @@ man: $(DEV)/.stamp ## write the manual page to build/man/vqaudio.1
 	mkdir -p build/man
 	$(DEV)/bin/python -m vqaudio.cli.manual > build/man/vqaudio.1
 
+fuzz: $(DEV)/.stamp ## hostile bytes for every door of the package, SECONDS_OF_FUZZING=60 for each
+	$(DEV)/bin/python tests/fuzz/campaign.py --seconds $(SECONDS_OF_FUZZING)
+
+audit: $(AUDIT)/.stamp ## known vulnerabilities of the versions in constraints.txt (asks PyPI)
+	$(AUDIT)/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
+
+sbom: $(AUDIT)/.stamp ## the list of components, CycloneDX, into build/sbom.json
+	mkdir -p build
+	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file build/sbom.json
+
 clean: ## remove environments, builds and caches
-	rm -rf $(DEMO) $(TEST) $(HEAVY) $(DEV) $(SITE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(HEAVY) $(DEV) $(SITE) $(AUDIT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 define lint
@@ -79,4 +92,9 @@ $(DEMO)/.stamp: $(PACKAGE)
 $(DEV)/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python $(INSTALL) -e '.[dev]'
+	touch $@
+
+$(AUDIT)/.stamp:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) 'pip-audit==2.10.1' 'cyclonedx-bom==7.5.0'
 	touch $@

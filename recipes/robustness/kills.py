@@ -4,9 +4,9 @@ python recipes/robustness/kills.py --kills 100 --json recipes/robustness/results
 
 Each attempt begins with an old result in its place, runs the verb in a process of its own, and ends it by SIGKILL
 after a random share of the time that the verb takes. Then the old result, or the new one, must be there whole; the same
-command, or the one that goes on, must come to the very bytes that an unbroken run gives. What a full disk, a folder that
-is read-only and one that vanishes do is tried likewise, without a kill. Hidden temporary files may stay behind a
-SIGKILL, which nothing can catch; they are counted.
+command, or the one that goes on, must come to the very bytes that an unbroken run gives. What a full disk does, and a
+folder that is not there, is tried likewise, without a kill. Hidden temporary files may stay behind a SIGKILL, which
+nothing can catch; they are counted.
 """
 
 import argparse
@@ -78,7 +78,8 @@ VERBS = (
     Verb("prepare", ("prepare", "corpus", "-o", "new", "--no-analysis"), ("--force",), "new", True),
     Verb("tokenize", ("tokenize", "corpus", "-o", "tokens", "--shard-rows", "2", "--workers", "1", *_WITH), (),
          "tokens", False),
-    Verb("train", ("train", "run.toml", "--data", "shards", "-o", "run", "--device", "cpu"), ("--resume",), "run", False),
+    Verb("train", ("train", "run.toml", "--data", "shards", "-o", "run", "--device", "cpu"), ("--resume",),
+         "run", False),
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Hostile bytes out of good ones: each mutation a mistake or an attack that files have met, drawn by a seed."""
 
+import copy
 import json
 import random
 import struct
@@ -168,11 +169,15 @@ def mutated_document(document: Any, rng: random.Random) -> Any:
     for _ in range(1 + min(3, int(rng.expovariate(0.8)))):
         holders = list(_holders(found))
         if not holders:
-            return rng.choice(_VALUES)
+            return _value(rng)
         holder = rng.choice(holders)
         key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
         _change(holder, key, rng)
     return found
+
+
+def _value(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(_VALUES))  # which may be changed in its turn
 
 
 def _holders(node: Any) -> list[Any]:
@@ -188,10 +193,10 @@ def _change(holder: Any, key: Any, rng: random.Random) -> None:
     if how == 0:
         del holder[key]
     elif how == 1 and isinstance(holder, dict):
-        holder[rng.choice(("", "kind", "x", "codebook_size", "shape"))] = rng.choice(_VALUES)
+        holder[rng.choice(("", "kind", "x", "codebook_size", "shape"))] = _value(rng)
     elif how == 2 and isinstance(value, list):
         holder[key] = value * rng.choice((0, 2, 50))
     elif how == 3 and isinstance(value, int | float):
         holder[key] = rng.choice((value + 1, value - 1, -value, value * 2, value * 10**6, float(value), str(value)))
     else:
-        holder[key] = rng.choice(_VALUES)
+        holder[key] = _value(rng)

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from fuzz import mutation, seeds
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import PackedCoder
 from vqaudio.bitstream.header import Coder, Header, repaired
-from vqaudio.bitstream.packets import PacketReader, packets_to_stream
+from vqaudio.bitstream.packets import HEADER_BYTES, SYNC, PacketReader, packets_to_stream
 from vqaudio.bitstream.stream import Stream
 from vqaudio.errors import ContainerError
 
@@ -102,10 +103,23 @@ def packets(data: bytes) -> None:
     reader, pieces = PacketReader(), []
     for first in range(0, len(data), size):
         pieces += reader.push(data[first : first + size])
-    assert [(a.lost, a.samples, a.codes.tolist()) for a in arrived] == [
-        (a.lost, a.samples, a.codes.tolist()) for a in pieces
-    ]
+    one, other = ([(a.lost, a.samples, a.codes.tolist()) for a in found] for found in (arrived, pieces))
+    assert one == other or _forged(data, reader)
     packets_to_stream([data])
+
+
+def _forged(data: bytes, reader: PacketReader) -> bool:
+    """Says whether a packet with a right CRC lies inside another: which comes first, depends on when bytes come."""
+    assert reader.header is not None
+    stop = 0
+    for place in range(HEADER_BYTES, len(data) - 4):
+        end = place + 5 + reader.header.body_size(data[place + 4])
+        sealed = zlib.crc32(data[place + 2 : end]).to_bytes(4, "little") == data[end : end + 4]
+        if data[place : place + 2] == SYNC and sealed:
+            if place < stop:
+                return True
+            stop = end + 4
+    return False
 
 
 def entropy(data: bytes) -> None:

@@ -278,6 +278,6 @@ def _ogg(file: BinaryIO, size: int, name: str) -> Layout:
 
 def _format_of(head: bytes) -> tuple[int, int] | None:
     """Channels and sample rate that a stream's first page tells, of Vorbis and Opus."""
-    if head[:7] == b"\x01vorbis":
+    if head[:7] == b"\x01vorbis" and len(head) >= 16:
         return head[11], int.from_bytes(head[12:16], "little")
-    return (head[9], 48000) if head[:8] == b"OpusHead" else None
+    return (head[9], 48000) if head[:8] == b"OpusHead" and len(head) >= 10 else None
