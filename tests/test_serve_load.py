@@ -61,9 +61,9 @@ def test_the_search_finds_the_most_that_hold(most: int) -> None:
 
 def test_the_page_tells_what_was_measured() -> None:
     figures = {"promised_s": 0.321, "delay_50_s": 0.35, "delay_95_s": 0.412, "longest_s": 0.5}
-    shared = {"cores_a_client": 0.24, "cores_of_others": 0.31}
-    runs = [{"clients": count, "holds": count < 4, **figures, **shared} for count in (1, 2, 3, 4)]
-    document = {"model": "m", "seconds": 12.0, "machine_cores": 2, "cases": [{"cores": 1, "hop": 2, "runs": runs}]}
+    runs = [{"clients": count, "holds": count < 4, **figures, "cores_of_others": 0.31} for count in (1, 2, 3, 4)]
+    case = {"cores": 1, "hop": 2, "cores_a_client": 0.24, "runs": runs}
+    document = {"model": "m", "seconds": 12.0, "machine_cores": 2, "cases": [case]}
     text = serve_load.page(document)
     assert "| 1 | 2 | 3 | 321 | 350 | 412 | 0.24 | 4 | 0.3 to 0.3 |" in text
     assert "a machine of 2 cores that others used as well" in text
