@@ -16,14 +16,11 @@ import serve_load
 from serve_load import Heard
 
 
-def test_clients_get_all_that_they_say_and_are_promised_the_models_delay(
-    vocoded_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serve_load, "REST_S", 60.0)  # the server closes before
+def test_clients_get_all_that_they_say_and_are_promised_the_models_delay(vocoded_model: Path) -> None:
     codec = load(vocoded_model, "cpu")
     with serving({"plain": codec}) as served:
         address = f"ws://127.0.0.1:{served.port}/live"
-        found = asyncio.run(serve_load.talks(address, [noise(1, 5000)[0]], 16000, 2, 1.0))
+        found = asyncio.run(serve_load.talks(address, [noise(1, 5000)[0]], 16000, 2, 1.0, 60.0))
     for heard in found:
         assert heard.promised_s == codec.stream_encoder(gain=None).delay_s + codec.stream_decoder().delay_s
         assert heard.seconds == pytest.approx(1.0)

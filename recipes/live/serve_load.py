@@ -4,8 +4,8 @@ python recipes/live/serve_load.py CORPUS -o FOLDER [--model speech] [--hops 2 4 
 
 A server on the loopback, held to so many cores, and clients that send blocks of 20 ms while they happen. A number of
 clients holds if 95 of 100 blocks of decoded sound come within a quarter of a second of the delay that is promised. On
-a machine that others use that tells of them, too: so the processor time of a client's sound from its beginning to its end is
-taken as well, and what the others took meanwhile.
+a machine that others use that tells of them, too: so the processor time that a client's sound takes from its beginning
+to its end is measured as well, and what the others took meanwhile.
 """
 
 import argparse
@@ -91,11 +91,9 @@ class Heard:
         return sum(length for _, _, length in self.blocks)
 
 
-async def talk(
-    address: str, wave: np.ndarray, rate_hz: int, seconds: float, wait_s: float, rest_s: float = REST_S
-) -> Heard:
+async def talk(address: str, wave: np.ndarray, rate_hz: int, seconds: float, wait_s: float, rest_s: float) -> Heard:
     """A client that talks for so long, after a while, and hangs up ``rest_s`` later, if not all has come before."""
-    async with connect(address, compression=None) as client:
+    async with connect(address, compression=None, ping_interval=None) as client:
         await client.send(json.dumps({"sample_rate_hz": rate_hz}))
         heard = Heard(json.loads(await client.recv())["delay_s"])
         await asyncio.sleep(wait_s)
@@ -122,10 +120,12 @@ async def send(client: ClientConnection, wave: np.ndarray, rate_hz: int, seconds
     await client.send('{"end": true}')
 
 
-async def talks(address: str, waves: list[np.ndarray], rate_hz: int, count: int, seconds: float) -> list[Heard]:
+async def talks(
+    address: str, waves: list[np.ndarray], rate_hz: int, count: int, seconds: float, rest_s: float = REST_S
+) -> list[Heard]:
     """``count`` clients at once, each beginning at another moment."""
     starts = np.linspace(0, 0.5, count, endpoint=False)
-    own = (talk(address, waves[i % len(waves)], rate_hz, seconds, starts[i]) for i in range(count))
+    own = (talk(address, waves[i % len(waves)], rate_hz, seconds, starts[i], rest_s) for i in range(count))
     return await asyncio.gather(*own)
 
 
