@@ -301,6 +301,7 @@ def server_of(app: Starlette, limits: Limits) -> uvicorn.Server:
         ws=websocket,
         ws_max_size=limits.message_bytes,
         ws_per_message_deflate=False,
+        ws_ping_interval=None,  # who is there sends sound; an answer would wait behind it where the server is slow
         lifespan="off",
         log_config=None,
         log_level="critical",  # whatever matters is told in our own words
