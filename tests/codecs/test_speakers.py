@@ -13,8 +13,9 @@ from sounds import noise, talk, tone
 
 from vqaudio.cli import main as cli
 from vqaudio.cli.conversion import plan_conversions
-from vqaudio.codecs.speakers import fit_speaker_embedding, named_voice
+from vqaudio.codecs.speakers import named_voice
 from vqaudio.codecs.speech import Codec
+from vqaudio.codecs.voice_fitting import fit_speaker_embedding
 from vqaudio.errors import ModelError, SoundError
 from vqaudio.models import checkpoint
 from vqaudio.models.speech_vqvae import AudioVQVAE

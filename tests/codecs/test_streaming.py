@@ -160,9 +160,10 @@ def test_codes_that_did_not_arrive_add_as_little_as_there_is(codec: Codec) -> No
     codes = np.random.default_rng(0).integers(0, 100, (8, 10)).astype(np.int32)
     codes[3:] = -1
     filled = codes.copy()
-    filled[3:] = np.array(faintest_codes(codec.model.quantizer))[3:, None]
-    for layer, code in zip(codec.model.quantizer.stages, faintest_codes(codec.model.quantizer), strict=True):
-        assert layer.codebook[code].norm() == layer.codebook.norm(dim=1).min()
+    filled[3:] = np.array(faintest_codes(codec.model))[3:, None]
+    for codebook, code in zip(codec.model.codebooks(), faintest_codes(codec.model), strict=True):
+        lengths = np.linalg.norm(codebook, axis=1)
+        assert lengths[code] == lengths.min()
     assert np.array_equal(said(codec.stream_decoder(), codes, [3]), said(codec.stream_decoder(), filled, [10]))
 
 

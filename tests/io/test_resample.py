@@ -47,7 +47,7 @@ def test_blocks_do_not_change_the_resampled_signal(pair: tuple[int, int], sizes:
     assert whole.dtype == np.float32
     assert whole.shape == (2, resampled_length(frames, *pair))
     if frames:
-        np.testing.assert_allclose(stream(wave, *pair, sizes), whole, atol=1e-6)
+        np.testing.assert_array_equal(stream(wave, *pair, sizes), whole)
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [*PAIRS, (191_999, 16000), (1001, 16000), (16000, 1001)])
@@ -68,10 +68,10 @@ def test_what_the_lower_rate_cannot_hold_is_removed(from_hz: int, to_hz: int) ->
 
 
 def test_interpolated_filters_agree_with_exact_ones() -> None:
-    wave = torch.from_numpy(noise(2, 441 * 8))
+    wave = noise(2, 441 * 8)
     exact, interpolated = _ConvolvedPeriod(441, 160), _InterpolatedPeriod(441, 160)
-    padding = [torch.nn.functional.pad(wave, (period.width, period.width)) for period in (exact, interpolated)]
-    torch.testing.assert_close(interpolated(padding[1]), exact(padding[0]), atol=2e-6, rtol=0)
+    padding = [np.pad(wave, ((0, 0), (period.width, period.width))) for period in (exact, interpolated)]
+    np.testing.assert_allclose(interpolated(padding[1]), exact(padding[0]), atol=2e-6, rtol=0)
 
 
 def test_equal_rates_change_nothing_and_any_rate_will_do() -> None:

@@ -249,7 +249,7 @@ def test_integers_cost_less_than_half_a_percent() -> None:
     with torch.no_grad():
         exact = prior.nll(torch.from_numpy(codes)).sum().item() / np.log(2)
     assert exact < 0.8 * codes.size * np.log2(levels)  # it has learnt, so that its weights are no random ones
-    model = sample.frequency_model(prior)()
+    model = sample.frequency_model(prior.wavenet)()
     frequencies = model.frequencies_along(past_of(codes[0].astype(np.int32), levels))
     assert -np.log2(frequencies[np.arange(800), codes[0]] / TOTAL).sum() < 1.005 * exact
 
@@ -266,7 +266,7 @@ def test_marks_tell_a_step_its_place() -> None:
     assert prior.wavenet.phase_embedding is not None
     torch.nn.init.normal_(prior.wavenet.phase_embedding.weight, std=2.0)
     codes = symbols(60, 9)
-    model = sample.frequency_model(prior)()
+    model = sample.frequency_model(prior.wavenet)()
     found = model.frequencies_along(past_of(codes, 9)) / TOTAL
     with torch.no_grad():
         exact = prior.logits(torch.from_numpy(codes)[None].long())[0].softmax(0).T.numpy()
@@ -285,4 +285,4 @@ def test_a_prior_of_speakers_is_refused() -> None:
 
     prior = WaveNetPrior(WaveNetConfig(8, 4, 4, 4, (1, 2), features=3, hop_length=1), 2)
     with pytest.raises(ModelError, match="packed"):
-        sample.frequency_model(prior)
+        sample.frequency_model(prior.wavenet)

@@ -26,6 +26,7 @@ from vqaudio.errors import ContainerError
 SYNC = b"\xb5\x4e"
 BLOCK_OVERHEAD = 12  # bytes: sync 2, sequence 3, length 3, CRC 4
 _BLOCK_HEAD = len(SYNC) + 2 * U24
+MAX_MESSAGES = 1000  # of damage: a hostile file may hold a million pieces of it
 _CHUNK = 4096
 _SCAN_WORK = 16  # bytes checksummed in vain for each byte skipped, at most: keeps the search linear in hostile files
 
@@ -119,7 +120,7 @@ class StreamReader:
 
     Attributes:
         header: the stream's facts, every field within its bounds.
-        damage: a message for each damage met so far; the blocks that are lost have the payload None.
+        damage: a message for each damage met so far, at most a thousand. Blocks that are lost have the payload None.
 
     Raises:
         ContainerError: the file is no stream, or its header is refused or damaged by more than a bit.
@@ -160,14 +161,21 @@ class StreamReader:
             index = header.block_count if found is None else found.index
             if index > expected:
                 which = f"block {expected} is" if index == expected + 1 else f"blocks {expected} to {index - 1} are"
-                self.damage.append(f"{which} damaged or missing")
+                self._tell(f"{which} damaged or missing")
             for lost in range(expected, index):
                 yield Block(lost, header.channel_of(lost), None)
             if found is not None:
                 yield found
             expected = index + 1
         if self._source.fill(1):
-            self.damage.append("other bytes follow the last block; they were ignored")
+            self._tell("other bytes follow the last block; they were ignored")
+
+    def _tell(self, message: str) -> None:
+        """Adds a message; of very many only the first are kept, and that there were more."""
+        if len(self.damage) < MAX_MESSAGES:
+            self.damage.append(message)
+        elif len(self.damage) == MAX_MESSAGES:
+            self.damage.append("there is more damage; its messages were left out")
 
     def _find_block(self, expected: int) -> Block | None:
         """Return the next whole block that is not before ``expected``; None if the file holds no more."""

@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from vqaudio.bitstream.container import StreamReader, StreamWriter
+from vqaudio.bitstream.container import MAX_MESSAGES, StreamReader, StreamWriter
 from vqaudio.bitstream.entropy import BlockCoder, Codes, PackedCoder, check_codes
 from vqaudio.bitstream.header import Coder, Header, Modality, bad_field
 from vqaudio.errors import ContainerError, MissingStreamError
@@ -164,7 +164,8 @@ class Stream:
         if header.channels * header.tokens > MAX_LOADED_CODES:
             raise bad_field("channels x tokens", header.channels * header.tokens, f"{MAX_LOADED_CODES} in memory")
         flat = np.zeros((header.channels, header.tokens), np.int32)
-        lost, messages = [], []
+        lost: list[int] = []
+        messages: list[str] = []
         for block in reader:
             tokens = header.tokens_of(block.index)
             target = flat[block.channel, tokens.start : tokens.stop]
@@ -173,7 +174,8 @@ class Stream:
                     target[:] = coder.decode(block.payload, len(tokens))
                     continue
                 except ContainerError as error:
-                    messages.append(f"block {block.index}: {error}")
+                    if len(messages) < MAX_MESSAGES:
+                        messages.append(f"block {block.index}: {error}")
             lost.append(block.index)
             target[:] = flat[block.channel, tokens.start - 1] if tokens.start else 0
         tokens_read = flat.reshape(header.channels, *header.grid)

@@ -28,10 +28,22 @@ if TYPE_CHECKING:
 _MOST_DAMAGE_LINES = 10  # a file
 
 
+_EXTRA_OF = {"matplotlib": "evaluate", "onnxruntime": "evaluate", "scipy": "evaluate"}  # the others' is train
+_OF_TRAINING = ("PIL", "lightning_fabric", "pyworld", "tensorboard", "torch", "torchaudio")
+
+
+def _missing_package(error: BaseException) -> str | None:
+    """The package of an extra that is not installed, where that is the ``error``."""
+    name = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return name if name in _EXTRA_OF or name in _OF_TRAINING else None
+
+
 def words_for(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, VqaudioError):
         text = str(error)
+    elif package := _missing_package(error):
+        text = f"this needs {package}, which is not installed: pip install 'vqaudio[{_EXTRA_OF.get(package, 'train')}]'"
     elif isinstance(error, OSError):
         text = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     elif isinstance(error, MemoryError):

@@ -71,8 +71,8 @@ def check_speakers(model: str, speakers: list[str]) -> None:
     """Raises ``ModelError``, before the model is loaded, for a speaker that is neither a name of its nor a file."""
     from vqaudio.codecs.bundled import model_folder
     from vqaudio.codecs.speakers import check_name
-    from vqaudio.models.checkpoint import read_config
     from vqaudio.models.config import SpeechModelConfig
+    from vqaudio.models.folder import read_config
 
     config = read_config(model_folder(model))
     for speaker in speakers:

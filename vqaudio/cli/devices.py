@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
-import numpy as np
 import typer
 
 from vqaudio.cli.console import Report
@@ -87,6 +86,8 @@ class _Loudspeaker:
 
     def write(self, block: "Block") -> None:
         """The next ``block[channels, n]``."""
+        import numpy as np
+
         with _told(self._module, "loudspeaker"):
             self._stream.write(np.ascontiguousarray(block.T.clip(-1, 1), np.float32))
 
@@ -104,6 +105,8 @@ def _ctrl_c() -> Iterator[threading.Event]:
 
 def _heard(module: Any, sample_rate_hz: int, seconds: float | None, pressed: threading.Event) -> "Iterator[Floats]":
     """What the default microphone hears, in short blocks ``[n]``, until ``pressed`` or for so many seconds."""
+    import numpy as np
+
     size, left = round(_BLOCK_S * sample_rate_hz), None if seconds is None else round(seconds * sample_rate_hz)
     with _told(module, "microphone"):
         stream = module.InputStream(samplerate=sample_rate_hz, channels=1, dtype="float32", blocksize=size)
@@ -192,6 +195,8 @@ def record(
     quiet: QuietOption = False,
 ) -> None:
     """Records from the default microphone to a stream, or to packets, until Ctrl-C or for some seconds."""
+    import numpy as np
+
     factor = gain_of(gain)
     if output == STANDARD:
         check_output()

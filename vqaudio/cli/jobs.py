@@ -167,6 +167,7 @@ def load_ready(model: str, device: str, report: Report) -> "Codec":
         codec = load(model, device)
     with announced_compiling(report), report.timed(f"compiling {model}"):
         codec.warm_up()
+        codec.warm_coder(codec.default_coder())
     return codec
 
 
@@ -176,16 +177,16 @@ def load_any(model: str, device: str, report: Report) -> "Codec | ImageCodec":
 
 
 def _load_images(model: str, device: str) -> "ImageCodec":
-    from vqaudio.codecs.image import load_images
+    from vqaudio.codecs.loading import load_pictures
 
-    return load_images(model, device)
+    return load_pictures(model, device)
 
 
 def codes_sounds(model: str) -> bool:
     """Says whether a model is one of sounds; ``ModelError`` where there is none."""
     from vqaudio.codecs.bundled import model_folder
-    from vqaudio.models.checkpoint import read_config
     from vqaudio.models.config import SpeechModelConfig
+    from vqaudio.models.folder import read_config
 
     return isinstance(read_config(model_folder(model)), SpeechModelConfig)
 
@@ -254,7 +255,7 @@ class Codecs:
     def expect(self, name: str) -> None:
         """Loads the bundled model ``name`` now, before the streams come that most likely need it."""
         from vqaudio.codecs.bundled import model_folder
-        from vqaudio.models.checkpoint import fingerprint
+        from vqaudio.models.folder import fingerprint
 
         if self._named is None:
             self._bundled[fingerprint(model_folder(name))] = load_any(name, self._device, self._report)

@@ -37,8 +37,8 @@ from vqaudio.cli.console import (
     trace,
     words_for,
 )
+from vqaudio.cli.endings import ENDINGS
 from vqaudio.cli.options import app
-from vqaudio.cli.start import ENDINGS
 
 VERBS = (
     coding,
@@ -59,7 +59,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"vqaudio {__version__}")
         from vqaudio.codecs.bundled import bundled, model_folder
-        from vqaudio.models.checkpoint import fingerprint
+        from vqaudio.models.folder import fingerprint
 
         for name in bundled():
             print(f"{name} {fingerprint(model_folder(name)).hex()}")

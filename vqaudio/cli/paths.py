@@ -17,8 +17,6 @@ from vqaudio.cli.inputs import STANDARD as STANDARD
 from vqaudio.cli.inputs import Inputs
 from vqaudio.errors import OutputError, SoundError
 
-_SLOW_S = 3.0  # a warm-up that takes longer is told of
-
 
 @dataclass(frozen=True)
 class Job:
@@ -179,13 +177,19 @@ def decoded_suffix(source: str) -> str:
     return ".png" if modality_of(first_bytes(source, HEAD_BYTES)) is Modality.IMAGE else ".wav"
 
 
+_COMPILING = "compiling for this machine, which takes some seconds once; the next start finds what is made now"
+
+
 @contextmanager
 def announced_compiling(report: Report) -> Iterator[None]:
     """Says why it takes long, where it does: the kernels that are warmed up in the block may have to be compiled."""
-    message = "getting ready; what has to be compiled for this machine is ready at the next start"
-    notice = threading.Timer(_SLOW_S, report.note, [message])
-    notice.start()
-    try:
+    from vqaudio.kernels.notice import heard_by
+
+    told = threading.Lock()  # which nobody gives back: it is told once
+
+    def tell() -> None:
+        if told.acquire(blocking=False):
+            report.note(_COMPILING)
+
+    with heard_by(tell):
         yield
-    finally:
-        notice.cancel()

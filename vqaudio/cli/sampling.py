@@ -76,9 +76,9 @@ def sample(
         jobs = [Job(STANDARD, output or "sample.png")]
         check_targets(jobs)
         report = report_for(jobs, quiet, as_json, verbose)
-        from vqaudio.codecs.image import load_images
+        from vqaudio.codecs.loading import load_pictures
 
-        images = load_images(model, device)
+        images = load_pictures(model, device)
         sample_pictures(images, output, count, seed, temperature, top_p, label, force, report)
         report.finish()
         return

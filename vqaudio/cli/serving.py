@@ -88,6 +88,7 @@ def serve(
     for package in _PACKAGES:
         needed(package, "serve", "serve")
     from vqaudio.cli.web.server import Service, application, bound_socket, server_of
+    from vqaudio.codecs.segments import one_blas_thread
 
     limits, report = Limits(clients=clients, session_s=seconds), Report(quiet)
     origins = frozenset(map(_origin, origin or []))
@@ -97,7 +98,7 @@ def serve(
         shown, own = (f"[{host}]" if ":" in host else host), listening.getsockname()[1]
         report.result(f"serving at http://{shown}:{own}/; Ctrl-C ends it", {})
         try:
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt), one_blas_thread():
                 server.run(sockets=[listening])
             report.note("ended by Ctrl-C")
         finally:

@@ -8,7 +8,7 @@ import os
 import signal
 from types import FrameType
 
-ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+from vqaudio.cli.endings import ENDINGS
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:

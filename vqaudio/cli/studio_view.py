@@ -67,16 +67,14 @@ def download(path: Path) -> str:
 
 def pitch_track(wave: Floats, sample_rate_hz: int) -> npt.NDArray[np.float64]:
     """The pitch of ``wave[T]`` by autocorrelation, Hz, a frame every 10 ms; NaN where there is no voice."""
-    import torch
-
-    from vqaudio.dsp.pitch import pitch_target, read_pitch
+    from vqaudio.dsp.hearing import heard_pitch
     from vqaudio.io.resample import resample
 
-    own = torch.from_numpy(np.ascontiguousarray(resample(wave[None], sample_rate_hz, _PITCH_RATE_HZ)))
-    if own.shape[1] < _PITCH_HOP:
+    own = resample(wave[None], sample_rate_hz, _PITCH_RATE_HZ)[0]
+    if len(own) < _PITCH_HOP:
         return np.full(1, np.nan)
-    found = read_pitch((pitch_target(own, _PITCH_RATE_HZ, _PITCH_HOP) + 1e-9).log())
-    return np.where(found.voiced[0].numpy(), found.hz[0].numpy().astype(np.float64), np.nan)
+    hz, voiced = heard_pitch(own, _PITCH_RATE_HZ, _PITCH_HOP)
+    return np.where(voiced, hz.astype(np.float64), np.nan)
 
 
 def sound(label: str, path: Path, name: str) -> str:

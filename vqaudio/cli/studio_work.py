@@ -156,9 +156,9 @@ class Studio:
 
     def images(self) -> "ImageCodec":
         """The codec of pictures."""
-        from vqaudio.codecs.image import load_images
+        from vqaudio.codecs.loading import load_pictures
 
-        return self._once(self.models.images, lambda name: load_images(name, self._device))
+        return self._once(self.models.images, lambda name: load_pictures(name, self._device))
 
     def _once(self, name: str, load: Callable[[str], Any]) -> Any:
         with self._lock:
@@ -169,7 +169,7 @@ class Studio:
     def speakers(self) -> list[str]:
         """Names of voices, without loading their model."""
         from vqaudio.codecs.bundled import model_folder
-        from vqaudio.models.checkpoint import read_config
+        from vqaudio.models.folder import read_config
 
         return list(getattr(read_config(model_folder(self.models.voices)), "speakers", ()))
 

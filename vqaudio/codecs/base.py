@@ -5,30 +5,19 @@ picture, and what comes of codes.
 """
 
 import abc
-import copy
 import functools
 from collections.abc import Callable
-from typing import BinaryIO, ClassVar, TypeVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
-from torch import nn
 
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, FrequencyModel, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.codecs.bundled import Stream
-from vqaudio.codecs.frequency import frequency_model_of
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 
-ModelT = TypeVar("ModelT", bound=nn.Module)
 _NOUNS = {Modality.AUDIO: "sound", Modality.IMAGE: "picture"}
-
-
-def frozen_copy(model: ModelT) -> ModelT:
-    """``model`` for use alone: of one that may still learn, a copy."""
-    if model.training or any(parameter.requires_grad for parameter in model.parameters()):
-        model = copy.deepcopy(model).eval().requires_grad_(False)
-    return model
 
 
 class BaseCodec(abc.ABC):
@@ -36,7 +25,6 @@ class BaseCodec(abc.ABC):
 
     modality: ClassVar[Modality]
     fingerprint: bytes
-    model: nn.Module
 
     @property
     @abc.abstractmethod
@@ -48,9 +36,13 @@ class BaseCodec(abc.ABC):
         """Tokens of a frame of sound; 1 of a picture, whose grid says all."""
         return 1
 
+    @abc.abstractmethod
     def frequency_model(self) -> Callable[[], FrequencyModel]:
-        """See :func:`vqaudio.codecs.frequency.frequency_model_of`."""
-        return frequency_model_of(self.model)
+        """What makes models of how likely each code is next, each with state of its own. The weights are made once.
+
+        Raises:
+            ConfigError: the model has no prior, or one that must be told what no stream names.
+        """
 
     @abc.abstractmethod
     def check_numbers(self, header: Header) -> None:

@@ -4,23 +4,26 @@ import difflib
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from vqaudio.bitstream.entropy import BlockCoder, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.frequency import frequency_model_of
+from vqaudio.codecs.frequency import sound_frequency_model
 from vqaudio.codecs.hub import PREFIX, fetch
-from vqaudio.errors import ConfigError, ContainerError, ModelError
-from vqaudio.models import checkpoint
+from vqaudio.codecs.running import choose_device as choose_device
+from vqaudio.codecs.running import torch_checkpoint
+from vqaudio.errors import ContainerError, ModelError
+from vqaudio.models import folder as folders
+from vqaudio.models.checksums import check_sums
 from vqaudio.models.config import SpeechModelConfig
+from vqaudio.models.layers import Arrays
+from vqaudio.models.numpy_vocoder import NumpyWaveNet
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 
 def bundled() -> list[str]:
     """The names of the models that ship with the package, sorted."""
-    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{checkpoint.CONFIG_FILE}"))
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{folders.CONFIG_FILE}"))
 
 
 def model_folder(model: str | Path) -> Path:
@@ -28,10 +31,12 @@ def model_folder(model: str | Path) -> Path:
     the folder ``model`` itself.
 
     Raises:
-        ModelError: there is neither; the message lists the bundled names, the likeliest first.
+        ModelError: there is neither; the message lists the bundled names, the likeliest first. Or a bundled one's
+            files are not those that were bundled.
     """
     names = bundled()
     if str(model) in names:
+        check_sums(PRETRAINED / model)
         return PRETRAINED / model
     if str(model).startswith(PREFIX):
         return fetch(str(model))
@@ -46,21 +51,7 @@ def model_folder(model: str | Path) -> Path:
 
 def find_bundled(model_sha256: bytes) -> str | None:
     """The name of the bundled model with this fingerprint, if any."""
-    return next((name for name in bundled() if checkpoint.fingerprint(PRETRAINED / name) == model_sha256), None)
-
-
-def choose_device(device: str) -> torch.device:
-    """The device that "auto" (CUDA where there is one), "cpu" or "cuda" stands for.
-
-    Raises:
-        ConfigError: it is another word, or there is no CUDA device.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device = {device!r} is not valid: give auto, cpu or cuda")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise ConfigError("device = 'cuda' is not valid: this machine has no CUDA device that torch can use; give cpu")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
+    return next((name for name in bundled() if folders.fingerprint(PRETRAINED / name) == model_sha256), None)
 
 
 def find_coder(header: Header) -> BlockCoder | None:
@@ -74,16 +65,23 @@ def find_coder(header: Header) -> BlockCoder | None:
     name = find_bundled(header.model_sha256)
     if name is None:
         return None
-    is_sound = isinstance(checkpoint.read_config(PRETRAINED / name), SpeechModelConfig)
+    is_sound = isinstance(folders.read_config(PRETRAINED / name), SpeechModelConfig)
     if is_sound is not (header.modality is Modality.AUDIO):
         raise ContainerError(f"the stream names the model {name!r}, which codes {'sounds' if is_sound else 'pictures'}")
-    return _prior_coder(PRETRAINED / name)
+    return _prior_coder(model_folder(name))
 
 
 @lru_cache(maxsize=4)
 def _prior_coder(folder: Path) -> PriorCoder:
     """That of the model in ``folder``: nothing in it ever changes, so that all may share it."""
-    return PriorCoder(frequency_model_of(checkpoint.load_model(folder)))
+    config = folders.read_config(folder)
+    if isinstance(config, SpeechModelConfig):
+        weights = Arrays(folders.read_arrays(folder)).part("prior.wavenet")
+        return PriorCoder(sound_frequency_model(NumpyWaveNet(weights, config.prior) if config.prior else None))
+    model = torch_checkpoint(folder).load_model(folder)
+    from vqaudio.codecs.pixelcnn_sampler import picture_frequency_model
+
+    return PriorCoder(picture_frequency_model(model))
 
 
 class Stream(StreamInMemory):
@@ -98,5 +96,5 @@ class Stream(StreamInMemory):
     def quantizers_of(cls, header: Header) -> int:
         """Tokens of a frame, where a bundled model made the stream; else 1."""
         name = find_bundled(header.model_sha256)
-        config = None if name is None else checkpoint.read_config(PRETRAINED / name)
+        config = None if name is None else folders.read_config(PRETRAINED / name)
         return config.quantizer.num_quantizers if isinstance(config, SpeechModelConfig) else 1

@@ -7,6 +7,7 @@ work loses one shard at most. Which process codes an utterance changes nothing: 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,6 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol, Self
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from vqaudio.codecs.bundled import model_folder
@@ -29,7 +29,7 @@ from vqaudio.errors import ConfigError, ModelError
 from vqaudio.io.sources import Entry, entries
 from vqaudio.io.token_folder import RunFacts, Shard, TokenFolder
 from vqaudio.io.token_tables import FORMATS, Failure
-from vqaudio.models import checkpoint
+from vqaudio.models.folder import fingerprint, whole_sha256
 
 SHARD_ROWS = 1000
 _MOST_AT_ONCE = 8  # utterances that a process is given together, so that it can read ahead
@@ -163,7 +163,7 @@ def run_facts(model: str | Path, format: str, shard_rows: int = SHARD_ROWS) -> R
     if shard_rows < 1:
         raise ConfigError(f"shard_rows = {shard_rows} is not valid: give 1 or more")
     folder = model_folder(model)
-    names = checkpoint.fingerprint(folder).hex(), checkpoint.whole_sha256(folder).hex()
+    names = fingerprint(folder).hex(), whole_sha256(folder).hex()
     return RunFacts(*names, format, shard_rows)
 
 
@@ -175,11 +175,12 @@ _codec: Codec | None = None  # a worker process's own
 def start_worker(model: str, device: str) -> None:
     """Loads the model of a worker process, which ends when its parent does and leaves Ctrl-C to it."""
     global _codec
-    torch.set_num_threads(1)
     threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _codec = load(model, device)
+    if torch := sys.modules.get("torch"):  # a model that needs it
+        torch.set_num_threads(1)
 
 
 def _end_with_parent() -> None:

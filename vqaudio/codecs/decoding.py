@@ -4,13 +4,13 @@ The conditioning stack's whole context stands around each window of codes; the d
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vqaudio.arrays import Block
 from vqaudio.bitstream.header import Header
-from vqaudio.codecs import drawing, synthesis
-from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
+from vqaudio.codecs import synthesis
 from vqaudio.codecs.pitch_shift import check_movable
 from vqaudio.codecs.resampling import resampled
 from vqaudio.codecs.sampling import Sampling
@@ -19,17 +19,18 @@ from vqaudio.codecs.synthesis import STREAM_HOP, WINDOW_TOKENS, ParameterVocoder
 from vqaudio.codecs.tokens import Mute, TokenRange, Window, code_windows
 from vqaudio.errors import ModelError
 from vqaudio.io.resample import resampled_length
-from vqaudio.models.encoder import Reach
-from vqaudio.models.speech_model import SpeechModel
-from vqaudio.models.speech_vqvae import AudioVQVAE
-from vqaudio.models.vocoder_vqvae import VocoderVQVAE
+from vqaudio.models.reach import Reach
+from vqaudio.models.sound_model import ParameterModel, SoundModel
+
+if TYPE_CHECKING:
+    from vqaudio.models.speech_vqvae import AudioVQVAE
 
 _EXACT_TOKENS = 256  # drawn at once: about a second, so that progress shows and Ctrl-C is soon heard
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def decode_blocks(
-    model: SpeechModel, header: Header, ranges: Iterable[TokenRange], sampling: Sampling, sample_rate_hz: int
+    model: SoundModel, header: Header, ranges: Iterable[TokenRange], sampling: Sampling, sample_rate_hz: int
 ) -> Iterator[Block]:
     """The sound of a stream at its level and ``sample_rate_hz``: float32 ``[channels, n]`` of exactly its length."""
     (frames,), original_hz, model_hz = header.shape, header.sample_rate_hz, model.config.sample_rate_hz
@@ -44,29 +45,37 @@ def decode_blocks(
 
 
 def synthesize(
-    model: SpeechModel, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
+    model: SoundModel, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
 ) -> Iterator[Block]:
     """The sound of ``tokens`` tokens of each channel, at the model's rate and normalised level, in blocks
     ``[channels, n * samples_per_token]``."""
     vocoder: Callable[[Window], Block]
-    if isinstance(model, VocoderVQVAE):
+    if isinstance(model, ParameterModel):
         vocoder = ParameterVocoder(model, sampling, channels)
         size, reach = WINDOW_TOKENS, vocoder.reach
         if sampling.exact:  # then to the last bit as a live stream
             size, reach = STREAM_HOP * model.num_quantizers, stream_reach(model)
         windows = code_windows(ranges, tokens, size, reach)
-    elif isinstance(model, AudioVQVAE):
-        vocoder, windows = _drawn(model, tokens, channels, ranges, sampling)
     else:
-        raise ModelError(f"the model is of kind {model.config.kind!r}, of which no sound can be made")
+        vocoder, windows = _drawn(_drawing_model(model), tokens, channels, ranges, sampling)
     mute = Mute(model.samples_per_token, model.config.sample_rate_hz)
     for window in windows:
         yield mute(vocoder(window), window.lost)
 
 
+def _drawing_model(model: SoundModel) -> "AudioVQVAE":
+    from vqaudio.models.speech_vqvae import AudioVQVAE
+
+    if not isinstance(model, AudioVQVAE):
+        raise ModelError(f"the model is of kind {model.config.kind!r}, of which no sound can be made")
+    return model
+
+
 def _drawn(
-    model: AudioVQVAE, tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
+    model: "AudioVQVAE", tokens: int, channels: int, ranges: Iterable[TokenRange], sampling: Sampling
 ) -> tuple[Callable[[Window], Block], Iterator[Window]]:
+    from vqaudio.codecs.drawing import SegmentDecoder, SequentialDecoder
+
     if (sampling.pitch, sampling.formants) != (1, 1):
         check_movable(model)
     plan = layout(tokens, channels, model.samples_per_token, model.num_quantizers)
@@ -87,9 +96,11 @@ def _first(blocks: Iterable[Block], frames: int) -> Iterator[Block]:
     assert frames == 0
 
 
-def warm_decoder(model: SpeechModel) -> None:
+def warm_decoder(model: SoundModel) -> None:
     """Compiles the kernels that make the sound of ``model``, or fetches them from the disk."""
-    if isinstance(model, VocoderVQVAE):
+    if isinstance(model, ParameterModel):
         synthesis.warm_up(model.config)
-    elif isinstance(model, AudioVQVAE):
-        drawing.warm_up(model)
+        return
+    from vqaudio.codecs import drawing
+
+    drawing.warm_up(_drawing_model(model))

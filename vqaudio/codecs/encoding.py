@@ -7,22 +7,23 @@ is.
 
 import functools
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from vqaudio.arrays import Block
+from vqaudio.arrays import Block, Floats
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.bitstream.header import MAX_CHANNELS
 from vqaudio.codecs.resampling import resampled
+from vqaudio.codecs.segments import in_parallel, one_thread
 from vqaudio.dsp import loudness
 from vqaudio.errors import SoundError
 from vqaudio.io.resample import resampled_length
-from vqaudio.models.speech_model import SpeechModel
+from vqaudio.models.sound_model import SoundModel
 
 BLOCK_TOKENS = 2048  # the tokens of one block of a stream
 _WINDOW_TOKENS = 1024  # encoded at once, a part of a block: enough to keep a product busy, small enough for the caches
@@ -47,9 +48,10 @@ class WaveSound:
     """
 
     def __init__(self, wave: npt.ArrayLike, sample_rate_hz: int) -> None:
-        if isinstance(wave, torch.Tensor):  # of any kind of floats, on any device, with or without a gradient
-            wave = wave.detach().to("cpu")
-            wave = wave.float().numpy() if wave.is_floating_point() else wave.numpy()
+        torch = sys.modules.get("torch")  # who has a tensor has imported it
+        if torch and isinstance(wave, torch.Tensor):  # of any kind of floats, on any device, with or without a gradient
+            tensor: Any = wave.detach().to("cpu")
+            wave = tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
         array = np.asarray(wave)
         if not np.issubdtype(array.dtype, np.floating):
             raise SoundError(f"the wave holds {array.dtype}; give floats, full scale 1.0 (16-bit integers / 32768)")
@@ -110,13 +112,13 @@ def first_pass(sound: Sound) -> Statistics:
     return Statistics(frames, tuple(level.gain for level in levels))
 
 
-def token_count(frames: int, sample_rate_hz: int, model: SpeechModel) -> int:
+def token_count(frames: int, sample_rate_hz: int, model: SoundModel) -> int:
     """Tokens that ``model`` makes of each channel of a sound."""
     vector = model.config.encoder.hop_length
     return -(-resampled_length(frames, sample_rate_hz, model.config.sample_rate_hz) // vector) * model.num_quantizers
 
 
-def encode_blocks(model: SpeechModel, sound: Sound, gains: tuple[float, ...], tokens: int) -> Iterator[Codes]:
+def encode_blocks(model: SoundModel, sound: Sound, gains: tuple[float, ...], tokens: int) -> Iterator[Codes]:
     """The codes of ``sound``, int32 ``[channels, n]``: n is :data:`BLOCK_TOKENS`, in the last block what is left.
 
     Beyond its ends the sound is silent.
@@ -127,12 +129,13 @@ def encode_blocks(model: SpeechModel, sound: Sound, gains: tuple[float, ...], to
     hop = model.samples_per_token
     windows = _windows(normalised, sound.channels, _WINDOW_TOKENS * hop, before * hop, after * hop)
     for first in range(0, tokens, BLOCK_TOKENS):
-        size, parts = min(BLOCK_TOKENS, tokens - first), []
-        for window in itertools.islice(windows, -(-size // _WINDOW_TOKENS)):
-            # one channel at a time, so that its codes do not depend on how many there are
-            codes = np.stack([_encode_window(model, channel) for channel in window])
-            parts.append(codes[:, before:][:, :_WINDOW_TOKENS])
-        yield np.concatenate(parts, axis=1)[:, :size]
+        size = min(BLOCK_TOKENS, tokens - first)
+        held = list(itertools.islice(windows, -(-size // _WINDOW_TOKENS)))
+        # one channel at a time, so that its codes do not depend on how many there are
+        each = [channel for window in held for channel in window]
+        parts = in_parallel(functools.partial(_encode_window, model, before), each)
+        codes = np.stack(parts).reshape(len(held), sound.channels, _WINDOW_TOKENS)
+        yield np.concatenate(codes, axis=1)[:, :size]
 
 
 @functools.cache
@@ -142,15 +145,14 @@ def _keep_memory() -> None:
     np.empty(31 * 2**20, np.uint8)  # just below the largest from which it learns
 
 
-@torch.inference_mode()
-def _encode_window(model: SpeechModel, wave: npt.NDArray[np.float32]) -> Codes:
-    device = model.device
-    with torch.autocast(device.type, enabled=False):
-        codes = model.encode(torch.from_numpy(np.ascontiguousarray(wave))[None].to(device))
-    return codes[0].cpu().numpy().astype(np.int32)
+def _encode_window(model: SoundModel, before: int, wave: Floats) -> Codes:
+    """The codes ``[_WINDOW_TOKENS]`` behind the first ``before`` of ``wave[T]``."""
+    each = model.num_quantizers
+    with one_thread():
+        return model.encode_part(np.ascontiguousarray(wave), before // each, _WINDOW_TOKENS // each).astype(np.int32)
 
 
-def _normalised(model: SpeechModel, sound: Sound, gains: tuple[float, ...]) -> Iterator[Block]:
+def _normalised(model: SoundModel, sound: Sound, gains: tuple[float, ...]) -> Iterator[Block]:
     """The sound at normalised level and the model's rate, and then without end the silence that follows."""
     factor = np.array(gains, np.float32)[:, None]
     blocks = (block * factor for block in sound.blocks(_READ_FRAMES))

@@ -1,13 +1,12 @@
 """What is known of a model folder without loading its weights."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vqaudio.bitstream.entropy import bits_per_code
-from vqaudio.models import checkpoint
+from vqaudio.models import folder as folders
 from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, SpeechModelConfig, VocoderVQVAEConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
 
@@ -34,18 +33,26 @@ class SpeechModelFacts:
     training: dict[str, Any]
 
 
+def _is_learnt(name: str, config: ModelConfig) -> bool:
+    """Whether a weight is a parameter of the model, and no statistic that follows what it learns."""
+    last = name.rsplit(".", 1)[-1]
+    if name.startswith("quantizer."):
+        return last == "codebook" and not isinstance(config, ImageVAEConfig) and config.quantizer.update == "gradient"
+    follows = isinstance(config, VocoderVQVAEConfig) and config.speaker_encoder is not None
+    return not (follows and name == "speakers.weight")
+
+
 def _common(folder: Path, config: ModelConfig) -> dict[str, Any]:
     """What is told of every model."""
-    with torch.device("meta"):
-        model = checkpoint.build(config)
+    learnt = (math.prod(shape) for name, shape in folders.shapes(folder).items() if _is_learnt(name, config))
     return {
         "name": folder.absolute().name,
         "kind": config.kind,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "size_bytes": sum((folder / name).stat().st_size for name in (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE)),
-        "sha256": checkpoint.fingerprint(folder).hex(),
-        "weights_sha256": checkpoint.whole_sha256(folder).hex(),
-        "training": checkpoint.read_document(folder).get("training", {}),
+        "parameters": sum(learnt),
+        "size_bytes": sum((folder / name).stat().st_size for name in (folders.CONFIG_FILE, folders.WEIGHTS_FILE)),
+        "sha256": folders.fingerprint(folder).hex(),
+        "weights_sha256": folders.whole_sha256(folder).hex(),
+        "training": folders.read_document(folder).get("training", {}),
     }
 
 
@@ -104,5 +111,5 @@ def facts_of(folder: Path) -> SpeechModelFacts | ImageModelFacts:
     Raises:
         ModelError: it is no model, or a damaged one.
     """
-    config = checkpoint.read_config(folder)
+    config = folders.read_config(folder)
     return _speech_facts(folder, config) if isinstance(config, SpeechModelConfig) else _image_facts(folder, config)

@@ -2,29 +2,20 @@
 
 from collections.abc import Callable
 
-from torch import nn
-
 from vqaudio.bitstream.entropy import FrequencyModel
-from vqaudio.codecs.pixelcnn_sampler import grid_frequency_model
 from vqaudio.codecs.sampler import frequency_model
 from vqaudio.errors import ConfigError
-from vqaudio.models.image_vqvae import ImageVQVAE
-from vqaudio.models.speech_model import SpeechModel
+from vqaudio.models.sound_model import SymbolNetwork
 
 
-def frequency_model_of(model: nn.Module) -> Callable[[], FrequencyModel]:
-    """What makes models of how likely each code is next, each with state of its own. The weights are made once.
+def sound_frequency_model(prior: SymbolNetwork | None) -> Callable[[], FrequencyModel]:
+    """What makes models of how likely each code of a sound is next, by the WaveNet ``prior``.
 
     Raises:
-        ConfigError: the model has no prior, or one that must be told what no stream names.
+        ConfigError: there is none, or one that must be told what no stream names.
     """
-    if not isinstance(model, SpeechModel | ImageVQVAE) or model.prior is None:
+    if prior is None:
         raise ConfigError("the model has no prior to code with: use the packed coder")
-    if isinstance(model, SpeechModel):
-        assert model.prior is not None
-        if model.prior.speakers is not None:
-            raise ConfigError("the model's prior must be told who speaks, which no stream names: use the packed coder")
-        return frequency_model(model.prior)
-    if model.config.classes:
-        raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
-    return grid_frequency_model(model.prior, *model.config.grid[:2])
+    if prior.config.features:
+        raise ConfigError("the model's prior must be told who speaks, which no stream names: use the packed coder")
+    return frequency_model(prior)

@@ -2,16 +2,18 @@
 other."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from vqaudio.bitstream.stream import Stream
-from vqaudio.codecs.image import ImageCodec
-from vqaudio.codecs.pixelcnn_sampler import GridSampler
 from vqaudio.codecs.sampler import Sampler
 from vqaudio.codecs.speech import Codec
 from vqaudio.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from vqaudio.codecs.image import ImageCodec
 
 _CHUNK_TOKENS = 128  # drawn between two reports of progress
 PROMPT_TOKENS = 4096  # of a prompt's end, which the prior hears; its memory is shorter
@@ -72,9 +74,10 @@ def generate(
 
 
 def _check(codec: Codec, seconds: float, count: int, seed: int, temperature: float, top_p: float) -> None:
-    if codec.model.prior is None:
+    prior = codec.model.prior_network()
+    if prior is None:
         raise ModelError("the model has no prior, so it cannot speak by itself; give one that has")
-    if codec.model.prior.speakers is not None:
+    if prior.config.features:
         raise ModelError("the model's prior needs to be told who speaks, which cannot be chosen yet")
     if not 0 < seconds <= LONGEST_S:
         raise ConfigError(f"seconds = {seconds} is not valid: give above 0 up to {LONGEST_S}")
@@ -101,8 +104,8 @@ def _draw(
     progress: Callable[[float], None],
 ) -> npt.NDArray[np.int32]:
     """New tokens ``[count, tokens]``."""
-    assert codec.model.prior is not None
-    wavenet = codec.model.prior.wavenet
+    wavenet = codec.model.prior_network()
+    assert wavenet is not None
 
     def phases(first: int, size: int) -> npt.NDArray[np.int64] | None:
         kinds = wavenet.config.phases
@@ -131,7 +134,7 @@ def grid_rows(count: int) -> int:
 
 
 def generate_pictures(
-    codec: ImageCodec,
+    codec: "ImageCodec",
     count: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
@@ -154,6 +157,8 @@ def generate_pictures(
         ModelError: the model has no prior.
         ConfigError: a number is out of range, or the class is not known, missing, or of no use to this model.
     """
+    from vqaudio.codecs.pixelcnn_sampler import GridSampler
+
     if codec.model.prior is None:
         raise ModelError("the model has no prior, so it cannot draw pictures by itself; give one that has")
     _check_draw(count, MOST_PICTURES, seed, temperature, top_p)
@@ -166,7 +171,7 @@ def generate_pictures(
     return codec.stream_of(drawn, grid_rows(count))
 
 
-def _class_number(codec: ImageCodec, label: str | None) -> int | None:
+def _class_number(codec: "ImageCodec", label: str | None) -> int | None:
     classes = codec.config.classes
     if not classes:
         if label is not None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from vqaudio.errors import ModelError
 from vqaudio.io.extras import needed
-from vqaudio.models import checkpoint
+from vqaudio.models import folder as folders
 from vqaudio.models.sources import SOURCES_FILE
 
 PREFIX = "hf://"
 SUMS_FILE, CARD_FILE = "SHA256SUMS", "CARD.md"
-_FILES = (checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, SOURCES_FILE, CARD_FILE)
+_FILES = (folders.CONFIG_FILE, folders.WEIGHTS_FILE, SOURCES_FILE, CARD_FILE)
 _ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
 
@@ -56,7 +56,7 @@ def push(folder: Path, address: str, message: str = "", private: bool = False) -
         ConfigError: huggingface_hub is not installed.
     """
     repository, revision = _parsed(address)
-    fingerprint = checkpoint.fingerprint(folder).hex()
+    fingerprint = folders.fingerprint(folder).hex()
     hub = needed("huggingface_hub", "hub", "push")
     errors = needed("huggingface_hub.errors", "hub", "push")
     files = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).is_file()}

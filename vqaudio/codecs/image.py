@@ -4,24 +4,26 @@ A picture is cut into tiles, padded right and below; each is coded by itself. A 
 a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that damage costs those alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.entropy import Codes
+from vqaudio.bitstream.entropy import Codes, FrequencyModel
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Damage
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.base import BaseCodec, frozen_copy
+from vqaudio.codecs.base import BaseCodec
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.deprecation import options_were_positional
 from vqaudio.codecs.files import Progress, ignore
+from vqaudio.codecs.pixelcnn_sampler import picture_frequency_model
 from vqaudio.errors import ContainerError, ModelError, PictureError
 from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, tile_grid, to_tiles
 from vqaudio.models import checkpoint
+from vqaudio.models.frozen import frozen_copy
 from vqaudio.models.image_config import ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVQVAE
 from vqaudio.models.logistic_mixture import mean_levels
@@ -45,6 +47,10 @@ class ImageCodec(BaseCodec):
     def config(self) -> ImageVQVAEConfig:
         """The model's configuration."""
         return self.model.config
+
+    def frequency_model(self) -> Callable[[], FrequencyModel]:
+        """See :meth:`BaseCodec.frequency_model`."""
+        return picture_frequency_model(self.model)
 
     @property
     def codebook_size(self) -> int:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 
 from vqaudio.bitstream.entropy import FrequencyModel
+from vqaudio.errors import ConfigError
+from vqaudio.models.image_vqvae import ImageVQVAE
 from vqaudio.models.pixelcnn import GatedPixelLayer, PixelCNN
 
 if TYPE_CHECKING:
@@ -84,3 +86,16 @@ def grid_frequency_model(network: PixelCNN, rows: int, columns: int) -> Callable
 
     weights = frozen(pixel_fixed.quantise(export(network)))
     return partial(pixel_fixed.FixedPixelKernel, weights, rows, columns)
+
+
+def picture_frequency_model(model: ImageVQVAE) -> Callable[[], FrequencyModel]:
+    """That of a model's prior.
+
+    Raises:
+        ConfigError: the model has no prior, or one that must be told a class.
+    """
+    if model.prior is None:
+        raise ConfigError("the model has no prior to code with: use the packed coder")
+    if model.config.classes:
+        raise ConfigError("the model's prior must be told a class, which no stream names: use the packed coder")
+    return grid_frequency_model(model.prior, *model.config.grid[:2])

@@ -1,4 +1,4 @@
-"""From a torch WaveNet to a sampling kernel: exports the weights, picks the kernel, feeds it blocks.
+"""From a WaveNet's weights to a sampling kernel: exports the weights, picks the kernel, feeds it blocks.
 
 Samplers are never methods of a module: the same export serves the decoder and the prior, and every kernel draws by the
 same rule from uniform numbers made outside, so that a seed means the same thing to each.
@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vqaudio.bitstream.entropy import FrequencyModel
 from vqaudio.errors import ModelError
-from vqaudio.models.prior import WaveNetPrior
-from vqaudio.models.subband_wavenet import SubbandWaveNet
-from vqaudio.models.wavenet import GatedLayer, WaveNet
+from vqaudio.models.sound_model import Layered, SymbolNetwork
 
 if TYPE_CHECKING:
     from vqaudio.kernels.int16_weights import Network
@@ -45,54 +42,47 @@ class Kernel(Protocol):
         """Logits along given symbols."""
 
 
-def as_array(tensor: torch.Tensor) -> Floats:
-    """A float32 copy that lies together in memory."""
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
-
-
-def export(wavenet: WaveNet) -> "Weights":
+def export(wavenet: SymbolNetwork) -> "Weights":
     """The kernel's arrays of ``wavenet``."""
-    residual = wavenet.config.residual
-    phases = (
-        np.zeros((1, residual), np.float32)
-        if wavenet.phase_embedding is None
-        else as_array(wavenet.phase_embedding.weight)
-    )
-    return with_layers(wavenet, as_array(wavenet.embedding.weight), phases, wavenet.logits)
+    arrays = wavenet.arrays()
+    phases = arrays.get("phase_embedding.weight", np.zeros((1, wavenet.config.residual), np.float32))
+    return with_layers(wavenet, arrays["embedding.weight"], phases, "logits")
 
 
-def with_layers(
-    wavenet: WaveNet | SubbandWaveNet, embedding: Floats, phases: Floats, head: torch.nn.Linear
-) -> "Weights":
-    """The kernel's arrays: of the layers and the hidden one, between ``embedding`` and ``head``."""
+def with_layers(wavenet: Layered, embedding: Floats, phases: Floats, head: str) -> "Weights":
+    """The kernel's arrays: of the layers and the hidden one, between ``embedding`` and the layer named ``head``."""
     from vqaudio.kernels.wavenet_reference import Weights
 
-    layers = [layer for layer in wavenet.layers if isinstance(layer, GatedLayer)]
-    residual = wavenet.config.residual
-    taps = np.stack([as_array(layer.taps.weight.T) for layer in layers])
+    arrays, residual, dilations = wavenet.arrays(), wavenet.config.residual, wavenet.config.dilations
+
+    def turned(name: str) -> Floats:
+        return np.ascontiguousarray(arrays[f"{name}.weight"].T)
+
+    taps = np.stack([turned(f"layers.{number}.taps") for number in range(len(dilations))])
     return Weights(
         embedding=embedding,
         phases=phases,
         past=np.ascontiguousarray(taps[:, :residual]),
         now=np.ascontiguousarray(taps[:, residual:]),
-        out=np.stack([as_array(layer.out.weight.T) for layer in layers]),
-        out_bias=np.stack([as_array(layer.out.bias) for layer in layers]),
-        hidden=as_array(wavenet.hidden.weight.T),
-        hidden_bias=as_array(wavenet.hidden.bias),
-        logits=as_array(head.weight.T),
-        logits_bias=as_array(head.bias),
-        dilations=np.array(wavenet.config.dilations, np.int64),
+        out=np.stack([turned(f"layers.{number}.out") for number in range(len(dilations))]),
+        out_bias=np.stack([arrays[f"layers.{number}.out.bias"] for number in range(len(dilations))]),
+        hidden=turned("hidden"),
+        hidden_bias=arrays["hidden.bias"],
+        logits=turned(head),
+        logits_bias=arrays[f"{head}.bias"],
+        dilations=np.array(dilations, np.int64),
     )
 
 
 class Conditioner:
     """Projects a WaveNet's features to what its layers add, once a frame rather than once a step."""
 
-    def __init__(self, wavenet: WaveNet | SubbandWaveNet) -> None:
-        layers = [layer for layer in wavenet.layers if isinstance(layer, GatedLayer)]
-        self._bias = np.stack([as_array(layer.taps.bias) for layer in layers])
+    def __init__(self, wavenet: Layered) -> None:
+        arrays = wavenet.arrays()
+        self._bias = np.stack([arrays[f"layers.{number}.taps.bias"] for number in range(len(wavenet.config.dilations))])
         self.shape = self._bias.shape  # of a frame's conditions
-        self._projection = None if wavenet.condition is None else as_array(wavenet.condition.weight.T)
+        projection = arrays.get("condition.weight")
+        self._projection = None if projection is None else np.ascontiguousarray(projection.T)
 
     def __call__(self, features: Floats) -> Floats:
         """``features[frames, F]`` to conditions ``[frames, L, 2R]``."""
@@ -208,7 +198,7 @@ class SymbolStreams:
 class Sampler:
     """A WaveNet's weights, exported once, and the rule by which its symbols are drawn."""
 
-    def __init__(self, wavenet: WaveNet, first_symbol: int, temperature: float = 1.0, top_p: float = 1.0) -> None:
+    def __init__(self, wavenet: SymbolNetwork, first_symbol: int, temperature: float = 1.0, top_p: float = 1.0) -> None:
         """Exports ``wavenet``.
 
         Args:
@@ -248,10 +238,11 @@ class Sampler:
         return self._networks[prepared]
 
 
-def frequency_model(prior: WaveNetPrior) -> Callable[[], FrequencyModel]:
-    """``prior`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`. The first use compiles the kernel.
+def frequency_model(wavenet: SymbolNetwork) -> Callable[[], FrequencyModel]:
+    """The prior ``wavenet`` in integers, for :class:`~vqaudio.bitstream.entropy.PriorCoder`.
 
-    Its weights are made here, once, and never change; each model that comes of it has state of its own.
+    The first use compiles the kernel. Its weights are made here, once, and never change; each model that comes of it
+    has state of its own.
 
     Raises:
         ModelError: the prior is conditioned on speakers, or its weights are no trained network's.
@@ -259,8 +250,7 @@ def frequency_model(prior: WaveNetPrior) -> Callable[[], FrequencyModel]:
     from vqaudio.kernels import wavenet_integer as fixed
     from vqaudio.kernels.fixed_point import frozen
 
-    wavenet = prior.wavenet
-    if wavenet.condition is not None:
+    if wavenet.config.features:
         raise ModelError("the prior is conditioned on speakers, which a stream does not name; use the packed coder")
     bias = Conditioner(wavenet)(np.zeros((1, 0), np.float32))[0]
     return partial(fixed.FixedKernel, frozen(fixed.quantise(export(wavenet), bias)))

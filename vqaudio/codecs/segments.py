@@ -9,6 +9,7 @@ stream's length. Of a short sound there are few, each spoken alone: company pays
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from threadpoolctl import ThreadpoolController
 
 from vqaudio.arrays import Block
@@ -144,18 +144,45 @@ def _in_a_thread(work: Callable[[], None]) -> None:
 _ONE_BLAS_THREAD = _OneBlasThread()
 
 
+class _Own(threading.local):
+    """What a thread keeps to itself."""
+
+    alone = 0  # calls of :func:`one_thread` that it is in
+
+
+_OWN = _Own()
+
+
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Networks run in one thread of this thread's own: with one they round alike wherever they run."""
-    torch.get_num_threads()  # a thread's first call of torch sets its number of threads, which must not come later
-    with _thread_pools().limit(limits=1, user_api="openmp"):
+def one_blas_thread() -> Iterator[None]:
+    """Holds BLAS to one thread, as codecs do for each call: around many calls, so that each finds it done."""
+    with _ONE_BLAS_THREAD:
         yield
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks run in one thread of this thread's own: with one they round alike wherever they run."""
+    if torch := sys.modules.get("torch"):
+        torch.get_num_threads()  # a thread's first call of torch sets its number of threads, which must not come later
+    _OWN.alone += 1
+    try:
+        with _ONE_BLAS_THREAD, _thread_pools().limit(limits=1, user_api="openmp"):
+            yield
+    finally:
+        _OWN.alone -= 1
+
+
 def in_parallel(function: Callable[[_In], _Out], items: list[_In]) -> list[_Out]:
-    """``function`` of each of the ``items``, in as many threads as there are cores; each does its products alone."""
-    with _ONE_BLAS_THREAD, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(function, items))
+    """``function`` of each of the ``items``, in as many threads as there are cores; each does its products alone.
+
+    Whoever holds on to :func:`one_thread`, or has one item, gets no other thread.
+    """
+    with one_blas_thread():
+        if _OWN.alone or len(items) < 2:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return list(pool.map(function, items))
 
 
 def draw_parts(sampler: Sampler, parts: list[Part]) -> list[Integers]:

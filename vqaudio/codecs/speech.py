@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from vqaudio.arrays import Block
 from vqaudio.bitstream.container import StreamWriter
-from vqaudio.bitstream.entropy import Codes
+from vqaudio.bitstream.entropy import Codes, FrequencyModel
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.base import BaseCodec, frozen_copy
-from vqaudio.codecs.bundled import Stream, choose_device, model_folder
+from vqaudio.codecs.base import BaseCodec
+from vqaudio.codecs.bundled import Stream, model_folder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.deprecation import options_were_positional
 from vqaudio.codecs.encoding import (
@@ -30,7 +30,9 @@ from vqaudio.codecs.encoding import (
     token_count,
 )
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
+from vqaudio.codecs.frequency import sound_frequency_model
 from vqaudio.codecs.pitch_shift import LONGEST_S, PitchKeeper, check_movable
+from vqaudio.codecs.running import load_sound_model
 from vqaudio.codecs.samples import Samples
 from vqaudio.codecs.sampling import DecodeOptions, Sampling
 from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
@@ -40,10 +42,9 @@ from vqaudio.codecs.tokens import TokenRange, read_ranges
 from vqaudio.codecs.voice_file import load_voice, save_voice
 from vqaudio.errors import ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler, resampled_length
-from vqaudio.models import checkpoint
 from vqaudio.models.config import SpeechModelConfig
-from vqaudio.models.speech_model import SpeechModel
-from vqaudio.models.vocoder_vqvae import VocoderVQVAE
+from vqaudio.models.folder import fingerprint, whole_sha256
+from vqaudio.models.sound_model import ParameterModel, SoundModel
 
 _LOUDEST = float(np.finfo(np.float32).max)
 _DEFAULT = DecodeOptions()
@@ -54,17 +55,14 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
 
     Args:
         model: a name out of :func:`bundled`, or a folder as :func:`vqaudio.models.checkpoint.save_model` writes it.
-        device: where the convolutions run: "auto", "cpu" or "cuda". The WaveNet always draws on the processor.
+        device: where the convolutions run: "auto", "cpu" or "cuda". WaveNets always draw on the processor.
 
     Raises:
         ModelError: there is no such model, it is damaged, or it is one of pictures.
-        ConfigError: there is no such device.
+        ConfigError: there is no such device; or the model needs torch, which is not installed.
     """
     folder = model_folder(model)
-    loaded = checkpoint.load_model(folder)
-    if not isinstance(loaded, SpeechModel):
-        raise ModelError(f"{model}: is a model of pictures; give one of sounds")
-    return Codec(loaded.to(choose_device(device)), checkpoint.fingerprint(folder), folder)
+    return Codec(load_sound_model(folder, device), fingerprint(folder), folder)
 
 
 # -------------------------------------------------------------------------------------------------------------- codec
@@ -78,23 +76,27 @@ class Codec(BaseCodec):
     """
 
     modality = Modality.AUDIO
-    model: SpeechModel
+    model: SoundModel
 
-    def __init__(self, model: SpeechModel, fingerprint: bytes, folder: Path | None = None) -> None:
+    def __init__(self, model: SoundModel, fingerprint: bytes, folder: Path | None = None) -> None:
         """``folder`` is the model's, where it has one."""
-        self.model = frozen_copy(model)
+        self.model = model.frozen()
         self.fingerprint = fingerprint
         self._folder = folder
 
     @functools.cached_property
     def _weights_sha256(self) -> bytes:
         """The name of the whole model, the decoder included, to which voices belong."""
-        return self.fingerprint if self._folder is None else checkpoint.whole_sha256(self._folder)
+        return self.fingerprint if self._folder is None else whole_sha256(self._folder)
 
     @property
     def config(self) -> SpeechModelConfig:
         """The model's configuration."""
         return self.model.config
+
+    def frequency_model(self) -> Callable[[], FrequencyModel]:
+        """See :meth:`BaseCodec.frequency_model`."""
+        return sound_frequency_model(self.model.prior_network())
 
     @property
     def sample_rate(self) -> int:
@@ -243,7 +245,7 @@ class Codec(BaseCodec):
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
         if isinstance(speaker, str):
             return named_voice(self.model, speaker)
-        if (speaker is None) == (self.model.speakers is None):
+        if (speaker is None) != bool(self.config.speakers):
             return speaker
         if speaker is not None:
             raise ModelError("the model knows no speakers: leave the speaker out, or give a model that does")
@@ -292,7 +294,7 @@ class Codec(BaseCodec):
             SoundError: the sample rate is not supported.
             ConfigError: an option is out of range.
         """
-        if not isinstance(self.model, VocoderVQVAE):
+        if not isinstance(self.model, ParameterModel):
             kind = self.config.kind
             raise ModelError(f"a model of kind {kind!r} does not decode live sound: give one of kind vocoder-vqvae")
         sampling = self._sampling(DecodeOptions(seed=seed, speaker=speaker))

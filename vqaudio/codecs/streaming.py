@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from vqaudio.arrays import Floats
 from vqaudio.bitstream.entropy import Codes
@@ -22,9 +21,7 @@ from vqaudio.codecs.tokens import MUTE_RAMP_S, Window
 from vqaudio.dsp.automatic_gain import AutomaticGain
 from vqaudio.errors import ConfigError, ContainerError, SoundError
 from vqaudio.io.resample import StreamingResampler
-from vqaudio.models.quantizer import ResidualQuantizer, VectorQuantizer
-from vqaudio.models.speech_model import SpeechModel
-from vqaudio.models.vocoder_vqvae import VocoderVQVAE
+from vqaudio.models.sound_model import ParameterModel, SoundModel
 
 MAX_HOP = 8  # vectors
 UNKNOWN = -1  # a code that did not arrive, of a vector of which others did
@@ -40,7 +37,7 @@ def _check_hop(hop: int) -> int:
     return int(hop)
 
 
-def _vector_length(model: SpeechModel) -> int:
+def _vector_length(model: SoundModel) -> int:
     return model.config.encoder.hop_length
 
 
@@ -54,7 +51,7 @@ class StreamEncoder:
     last bit of a float decides.
     """
 
-    def __init__(self, model: SpeechModel, sample_rate_hz: int, gain: float | None, hop: int) -> None:
+    def __init__(self, model: SoundModel, sample_rate_hz: int, gain: float | None, hop: int) -> None:
         """``gain`` normalises the level; None adapts it to the sound. ``hop`` vectors are coded at once."""
         if gain is not None and not (isinstance(gain, int | float | np.number) and 0 < gain < np.inf):
             raise ConfigError(f"gain = {gain!r} is not valid: give a number above 0, or None to adapt it")
@@ -79,13 +76,13 @@ class StreamEncoder:
     @property
     def delay_s(self) -> float:
         """Seconds, at most, from a sample to the call of :meth:`push` that gives its vector's codes."""
-        own = (self._hop - 1) * _vector_length(self._model) + self._model.encoder.delay_samples
+        own = (self._hop - 1) * _vector_length(self._model) + self._model.config.encoder.delay_samples
         waiting = (self._chunk - 1) / self.sample_rate_hz
         return own / self._model.config.sample_rate_hz + self._resampler.delay_s + waiting
 
     @property
     def _before(self) -> int:
-        return self._model.encoder.reach.before * _vector_length(self._model)
+        return self._model.config.encoder.reach.before * _vector_length(self._model)
 
     def push(self, block: npt.ArrayLike) -> Codes:
         """Adds ``block``, floats ``[n]`` or ``[1, n]``, n of any size; gives the codes that are certain by now.
@@ -106,7 +103,7 @@ class StreamEncoder:
         parts = [self._normalised(self._raw[first : first + size]) for first in range(0, whole, size)]
         self._raw = self._raw[whole:].copy()
         self._held = np.concatenate([self._held, *parts])
-        needed = self._before + (self._hop - 1) * _vector_length(self._model) + self._model.encoder.delay_samples
+        needed = self._before + (self._hop - 1) * _vector_length(self._model) + self._model.config.encoder.delay_samples
         return self._coded(max(0, (len(self._held) - needed) // (self._hop * _vector_length(self._model)) + 1))
 
     def flush(self) -> Codes:
@@ -130,9 +127,9 @@ class StreamEncoder:
 
     def _coded(self, hops: int) -> Codes:
         """The codes of the next ``hops`` hops, which are then done with."""
-        vector, after = _vector_length(self._model), self._model.encoder.reach.after
-        step = self._hop * vector
-        known = self._before + step - vector + self._model.encoder.delay_samples  # nothing beyond can change the hop
+        vector, encoder = _vector_length(self._model), self._model.config.encoder
+        step, after = self._hop * vector, encoder.reach.after
+        known = self._before + step - vector + encoder.delay_samples  # nothing beyond can change the hop
         codes = [np.zeros((self._model.num_quantizers, 0), np.int32)]
         for number in range(hops):
             window = np.zeros(self._before + step + after * vector, np.float32)
@@ -142,23 +139,18 @@ class StreamEncoder:
         self._held = self._held[hops * step :].copy()
         return np.concatenate(codes, axis=1)
 
-    @torch.inference_mode()
     def _encode(self, window: Floats) -> Codes:
-        model, first = self._model, self._model.encoder.reach.before
-        with one_thread(), torch.autocast(model.device.type, enabled=False):
-            wave = torch.from_numpy(window)[None].to(model.device)
-            vectors = model.encoder(model.emphasise(wave))[:, :, first : first + self._hop]
-            tokens = model.quantizer.encode(vectors)[0]
-        return np.ascontiguousarray(tokens.cpu().numpy().astype(np.int32).reshape(self._hop, -1).T)
+        with one_thread():
+            tokens = self._model.encode_part(window, self._model.config.encoder.reach.before, self._hop)
+        return np.ascontiguousarray(tokens.astype(np.int32).reshape(self._hop, -1).T)
 
 
 # ------------------------------------------------------------------------------------------------------------ decoder
 
 
-def faintest_codes(quantizer: VectorQuantizer | ResidualQuantizer) -> tuple[int, ...]:
+def faintest_codes(model: SoundModel) -> tuple[int, ...]:
     """Of each quantizer the code that adds the least, for those that did not arrive."""
-    layers = quantizer.stages if isinstance(quantizer, ResidualQuantizer) else [quantizer]
-    return tuple(int(layer.codebook.square().sum(1).argmin()) for layer in layers)  # type: ignore[operator]
+    return tuple(int(np.square(codebook).sum(1).argmin()) for codebook in model.codebooks())
 
 
 class Concealment:
@@ -191,14 +183,14 @@ class StreamDecoder:
     """
 
     def __init__(
-        self, model: VocoderVQVAE, sampling: Sampling, sample_rate_hz: int, level: float = 1.0, hop: int = 1
+        self, model: ParameterModel, sampling: Sampling, sample_rate_hz: int, level: float = 1.0, hop: int = 1
     ) -> None:
         """``level`` is the factor from normalised to wanted loudness; ``hop`` vectors are decoded at once."""
         if not (isinstance(level, int | float | np.number) and 0 <= level <= _LOUDEST):
             raise ConfigError(f"level = {level!r} is not valid: give 0 or more")
         self._model, self._sampling, self._hop = model, sampling, _check_hop(hop)
         self._level = float(np.float32(level))  # as in a stream's header
-        self._faintest = faintest_codes(model.quantizer)
+        self._faintest = faintest_codes(model)
         self.sample_rate_hz = sample_rate_hz
         self.reset()
 

@@ -6,12 +6,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vqaudio.arrays import Doubles, Floats
-from vqaudio.codecs.sampler import Conditioner, as_array, with_layers
+from vqaudio.codecs.sampler import Conditioner, with_layers
 from vqaudio.kernels.filterbank import BANDS, DELAY, Synthesis
 from vqaudio.kernels.pulses import Pulses, PulseTrain
 from vqaudio.kernels.subband_reference import MixtureRule, Numbers
 from vqaudio.kernels.wavenet_reference import Weights
 from vqaudio.models.subband_wavenet import SubbandWaveNet
+from vqaudio.models.wavenet import as_array
 
 
 class Kernel(Protocol):
@@ -32,7 +33,7 @@ class Kernel(Protocol):
 def export(model: SubbandWaveNet) -> Weights:
     """The kernels' arrays of ``model``."""
     none = np.zeros((1, model.config.residual), np.float32)
-    return with_layers(model, as_array(model.input.weight.T), none, model.head)
+    return with_layers(model, as_array(model.input.weight.T), none, "head")
 
 
 class Spread(NamedTuple):

@@ -9,7 +9,6 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from vqaudio.arrays import Block, Floats
 from vqaudio.bitstream.entropy import Codes
@@ -20,9 +19,9 @@ from vqaudio.dsp.mel_envelope import TAPS, MinimumPhase
 from vqaudio.errors import ConfigError
 from vqaudio.kernels.pulse_noise import PulseNoise
 from vqaudio.kernels.varying_filter import VaryingFilter
-from vqaudio.models.encoder import Reach
+from vqaudio.models.reach import Reach
+from vqaudio.models.sound_model import ParameterModel
 from vqaudio.models.vocoder_config import VocoderVQVAEConfig
-from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
 WINDOW_TOKENS = 2048  # of which sound is made at once
 _PIECE_TOKENS = 1024  # a part of a window, worked out by one thread
@@ -58,38 +57,34 @@ def filter_of(config: VocoderVQVAEConfig, formants: float = 1.0) -> MinimumPhase
     return MinimumPhase(config.vocoder.bands, config.sample_rate_hz, config.vocoder.sharpen, formants)
 
 
-@torch.inference_mode()
-def prepare(model: VocoderVQVAE, filters: MinimumPhase, codes: Codes, inner: slice, voice: Floats | None) -> Prepared:
+def prepare(model: ParameterModel, filters: MinimumPhase, codes: Codes, inner: slice, voice: Floats | None) -> Prepared:
     """What is said by tokens ``inner`` of ``codes[n]``, in ``voice[V]`` where the model knows speakers.
 
     The sound ends with its codes: beyond them its last frame stays.
     """
-    device = model.device
-    with one_thread(), torch.autocast(device.type, enabled=False):
-        who = None if voice is None else torch.from_numpy(voice)[None].to(device)
-        # frames are most of the work, and only those near the wanted ones matter
-        per_vector = model.config.conditioning.frames_per_vector
-        skipped = max(0, inner.start // model.num_quantizers + model.conditioning.delay_frames // -per_vector)
-        features = model.features(torch.from_numpy(codes.astype(np.int64))[None].to(device), who, skipped)
-        bands, pitch = model.parameters_of(features)
-        f0 = torch.where(pitch.voiced, pitch.hz, 0.0)[0].float().cpu().numpy()
-        log_power = bands[0].T.float().clamp(*_LOG_POWER).cpu().numpy()
+    conditioning = model.config.conditioning
+    # frames are most of the work, and only those near the wanted ones matter
+    skipped = max(0, inner.start // model.num_quantizers + conditioning.delay_frames // -conditioning.frames_per_vector)
+    with one_thread():
+        said = model.speak(codes.astype(np.int64), voice, skipped)
     first, end = inner.start * model.frames_per_token, inner.stop * model.frames_per_token
-    frames = np.minimum(np.arange(first, end + _AHEAD) - skipped * per_vector, len(f0) - 1)
-    return Prepared(f0[frames], filters.responses(log_power[frames[:-1]]))
+    frames = np.arange(first, end + _AHEAD) - skipped * conditioning.frames_per_vector
+    frames = np.minimum(frames, len(said.f0_hz) - 1)
+    return Prepared(said.f0_hz[frames], filters.responses(said.bands[frames[:-1]].clip(*_LOG_POWER)))
 
 
-def stream_reach(model: VocoderVQVAE) -> Reach:
+def stream_reach(model: ParameterModel) -> Reach:
     """Tokens before and after some from which their sound follows; :class:`ParameterVocoder` allows for more."""
-    ahead = -(-(model.conditioning.delay_frames + _AHEAD) // model.config.conditioning.frames_per_vector)
-    after = (model.conditioning.delay_vectors + ahead) * model.num_quantizers
+    conditioning = model.config.conditioning
+    ahead = -(-(conditioning.delay_frames + _AHEAD) // conditioning.frames_per_vector)
+    after = (conditioning.delay_vectors + ahead) * model.num_quantizers
     return Reach(model.conditioning_reach.before, after)
 
 
 class ParameterVocoder:
     """Makes the sound of all channels, window after window."""
 
-    def __init__(self, model: VocoderVQVAE, sampling: Sampling, channels: int) -> None:
+    def __init__(self, model: ParameterModel, sampling: Sampling, channels: int) -> None:
         """Raises ``ConfigError`` for a temperature: there is nothing that it could be one of."""
         if sampling.temperature != model.config.temperature:
             raise ConfigError("temperature does not apply: this model's decoder draws no samples; leave it out")

@@ -10,7 +10,7 @@ from vqaudio.arrays import Block, Mask
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, Codes
 from vqaudio.errors import ContainerError
-from vqaudio.models.encoder import Reach
+from vqaudio.models.reach import Reach
 
 MUTE_RAMP_S = 0.005
 

@@ -1,15 +1,17 @@
 """Pre-emphasis, which whitens speech, and its inverse. Time is the last axis."""
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from torch import Tensor
 
 from vqaudio.arrays import Block, Doubles
 from vqaudio.errors import SoundError
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def pre_emphasis(wave: Tensor, coefficient: float) -> Tensor:
+
+def pre_emphasis(wave: "Tensor", coefficient: float) -> "Tensor":
     """``y[t] = x[t] - coefficient * x[t-1]`` along the last axis of ``[..., T]``, with ``x[-1] = 0``."""
     from torchaudio.functional import preemphasis
 

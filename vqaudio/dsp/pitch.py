@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PITCHES = 64  # on a scale of equal ratios
-LOWEST_HZ, HIGHEST_HZ = 60.0, 400.0
-PITCH_WINDOW = 1024  # samples in which periods are looked for
-_VOICED = 0.45  # autocorrelation from which on a frame is voiced
-_OCTAVE_COST = 0.02
-_FAINTEST = 1e-4  # energy in a window beside which a sound counts as periodic
-_HIGHEST_HARMONIC_HZ = 2500.0
+from vqaudio.dsp.pitch_scale import FAINTEST as _FAINTEST
+from vqaudio.dsp.pitch_scale import HIGHEST_HARMONIC_HZ as _HIGHEST_HARMONIC_HZ
+from vqaudio.dsp.pitch_scale import HIGHEST_HZ as HIGHEST_HZ
+from vqaudio.dsp.pitch_scale import LOWEST_HZ as LOWEST_HZ
+from vqaudio.dsp.pitch_scale import NEAR as _NEAR
+from vqaudio.dsp.pitch_scale import OCTAVE_COST as _OCTAVE_COST
+from vqaudio.dsp.pitch_scale import PITCH_WINDOW as PITCH_WINDOW
+from vqaudio.dsp.pitch_scale import PITCHES as PITCHES
+from vqaudio.dsp.pitch_scale import VOICED as _VOICED
 
 
 def pitch_scale(device: torch.device) -> Tensor:
@@ -97,7 +99,7 @@ def read_pitch(logits: Tensor) -> Pitch:
     voiced = logits.softmax(1)[:, -1] < 0.5
     shares = logits[:, :-1].softmax(1)
     peak = shares.argmax(1, keepdim=True)
-    near = (torch.arange(PITCHES, device=logits.device)[:, None] - peak).abs() <= 2
+    near = (torch.arange(PITCHES, device=logits.device)[:, None] - peak).abs() <= _NEAR
     shares = shares * near
     scale = pitch_scale(logits.device).log()[:, None]
     hz = ((shares * scale).sum(1) / shares.sum(1)).exp()

@@ -5,13 +5,10 @@ level deviates by 8 to 15 dB, and the pitch stands still between 3 to 36 % of vo
 no changes of level, and notes and chords stand still in nine frames of ten.
 """
 
-import math
-
 import numpy as np
-import torch
 
 from vqaudio.arrays import Floats
-from vqaudio.dsp.pitch import HIGHEST_HZ, LOWEST_HZ, PITCHES, pitch_target
+from vqaudio.dsp.hearing import heard_pitch
 
 _FRAME_S = 0.01
 _RANGE_DB = 40.0  # below the loudest frame
@@ -27,17 +24,14 @@ def speech_problem(wave: Floats, sample_rate_hz: int) -> str:
     What is refused is no speech; what is not refused need not be any.
     """
     hop = round(_FRAME_S * sample_rate_hz)
-    levels = pitch_target(torch.from_numpy(wave)[None], sample_rate_hz, hop)[0].numpy()
-    frames = levels.shape[1]
-    power = np.square(wave[: frames * hop].reshape(frames, hop), dtype=np.float64).mean(1)
+    hz, voiced = heard_pitch(wave, sample_rate_hz, hop)
+    power = np.square(wave[: len(hz) * hop].reshape(len(hz), hop), dtype=np.float64).mean(1)
     level_db = 10 * np.log10(np.maximum(power, power.max() * 10 ** (-_RANGE_DB / 10)) + 1e-20)
-    voiced = levels[-1] == 0
     if voiced[level_db > level_db.max() - 0.9 * _RANGE_DB].mean() < _LEAST_VOICED:
         return "no voice is heard in it"
     if level_db.std() < _LEAST_DEVIATION_DB:
         return "it is as loud throughout as no speech is"
-    semitones = np.arange(PITCHES) @ levels[:-1] * (12 * math.log2(HIGHEST_HZ / LOWEST_HZ) / PITCHES)
-    steps = np.abs(np.diff(semitones))[voiced[1:] & voiced[:-1]]
+    steps = np.abs(np.diff(12 * np.log2(hz)))[voiced[1:] & voiced[:-1]]
     if len(steps) and np.mean(steps < _STILL_SEMITONES) > _MOST_STILL:
         return "its pitch stands still as that of an instrument"
     return ""

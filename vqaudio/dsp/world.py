@@ -5,22 +5,14 @@ the pitch. Both are slow, some ten times real time: they are worked out once, wh
 """
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
 from vqaudio.arrays import Floats
 from vqaudio.dsp.mel_envelope import FLOOR, mel_bands
+from vqaudio.dsp.speech_parameters import SpeechParameters as SpeechParameters
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 400.0  # of the pitch
-
-
-class SpeechParameters(NamedTuple):
-    """Frame i is that of sample ``i * hop_length``. ``bands[frames, bands]`` is the natural log of power in mel bands,
-    ``f0_hz[frames]`` the pitch, 0 where there is no voice."""
-
-    bands: Floats
-    f0_hz: Floats
 
 
 def analyse(wave: Floats, sample_rate_hz: int, hop_length: int, bands: int) -> SpeechParameters:

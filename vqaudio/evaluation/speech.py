@@ -38,6 +38,8 @@ from vqaudio.evaluation.metrics import (
     summary,
 )
 from vqaudio.io.corpora import Recording
+from vqaudio.models.prior import WaveNetPrior
+from vqaudio.models.sound_model import SymbolNetwork
 from vqaudio.models.speech_vqvae import AudioVQVAE
 
 Wave = npt.NDArray[np.float32]
@@ -223,7 +225,7 @@ def chosen_metrics(wanted: tuple[str, ...] | None) -> tuple[tuple[str, ...], tup
 
 def own_voice(codec: Codec, recording: Recording, original: Original) -> Voice | None:
     """Who speaks in the recording, for a model that must be told: a speaker of its own, or a voice learnt from it."""
-    if codec.model.speakers is None:
+    if not codec.config.speakers:
         return None
     if recording.speaker in codec.config.speakers:
         return codec.check_speaker(recording.speaker)
@@ -257,6 +259,13 @@ def _bits_per_second(codec: Codec, stream: Stream) -> float:
     return 8 * len(file.getvalue()) * stream.header.sample_rate_hz / stream.header.shape[0]
 
 
+def _prior_in_torch(network: SymbolNetwork) -> WaveNetPrior:
+    """A prior that no speaker is told, wherever its weights are."""
+    prior = WaveNetPrior(network.config, 0)
+    prior.wavenet.load_state_dict({name: torch.from_numpy(array) for name, array in network.arrays().items()})
+    return prior
+
+
 @torch.no_grad()
 def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Voice | None = None) -> dict[str, float]:
     """The model's likelihood of ``wave[T]``, at normalised level and padded with silence to whole tokens, in bits.
@@ -269,18 +278,17 @@ def likelihood(codec: Codec, wave: Wave, codes: Codes, foreign: Codes, voice: Vo
         voice: who speaks, where the model knows speakers.
     """
     model, (level,) = codec.model, loudness.measure_level([wave[None]], codec.config.sample_rate_hz, 1)
+    found, per_token, prior = {}, None, model.prior_network()
+    if prior is not None and not prior.config.features:
+        tokens = torch.from_numpy(codes.astype(np.int64))[None]
+        per_token = float(_prior_in_torch(prior).nll(tokens).mean()) * _BITS_PER_NAT
+        found["bits_per_token"] = per_token
+    if not isinstance(model, AudioVQVAE):  # its decoder has no likelihood
+        return found
     device = model.device
     padded = np.pad(wave * np.float32(level.gain), (0, codes.size * model.samples_per_token - len(wave)))
     emphasised = model.emphasise(torch.from_numpy(padded)[None].to(device))
     told = None if voice is None else torch.from_numpy(voice)[None].to(device)
-
-    found, per_token = {}, None
-    if model.prior is not None and model.prior.speakers is None:
-        tokens = torch.from_numpy(codes.astype(np.int64))[None].to(device)
-        per_token = float(model.prior.nll(tokens).mean()) * _BITS_PER_NAT
-        found["bits_per_token"] = per_token
-    if not isinstance(model, AudioVQVAE):  # its decoder has no likelihood
-        return found
     drawn = model
 
     def decoder_bits(used: Codes) -> float:

@@ -9,13 +9,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vqaudio.errors import PictureError
+
+if TYPE_CHECKING:  # imported where it is used: the sound of speech needs none
+    from PIL import Image
 
 Picture = npt.NDArray[np.uint8]
 
@@ -65,6 +67,8 @@ def looks_like_picture(head: bytes, name: str = "") -> bool:
 @contextmanager
 def _told_plainly(name: str) -> Iterator[None]:
     """Pillow's many ways to fail, in one line."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd but harmless tags, and of the sizes that are refused here anyway
@@ -103,13 +107,17 @@ def read_picture(source: str | os.PathLike[str] | IO[bytes], name: str = "") -> 
     name = name or (os.fspath(source) if isinstance(source, str | os.PathLike) else "the picture")
     if isinstance(source, str | os.PathLike) and os.path.isdir(source):
         raise PictureError(f"{name}: is a folder; name a picture")
+    from PIL import Image, ImageOps
+
     with _told_plainly(name), Image.open(source) as image:
         if image.width * image.height > MAX_PIXELS:  # before anything is decoded
             raise _too_large(name, f"{image.width} x {image.height}")
         return _levels(ImageOps.exif_transpose(image), name)
 
 
-def _levels(image: Image.Image, name: str) -> Picture:
+def _levels(image: "Image.Image", name: str) -> Picture:
+    from PIL import Image
+
     if image.mode in _DEEP_MODES or image.mode == "I":
         return _from_deep(np.asarray(image).astype(np.int64), name)
     if image.mode == "F":
@@ -145,6 +153,8 @@ def write_picture(file: IO[bytes], picture: Picture, suffix: str = ".png") -> No
     Raises:
         PictureError: the format cannot hold a picture of this size.
     """
+    from PIL import Image
+
     kind, options = _WRITTEN[suffix]
     buffer = io.BytesIO()  # Pillow seeks, which not every file can
     try:

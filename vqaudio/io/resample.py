@@ -7,14 +7,13 @@ Blocks are ``float32`` NumPy arrays ``[channels, n]``.
 """
 
 import functools
+import math
 from math import gcd
-from typing import cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.lib.stride_tricks import sliding_window_view
 
-from vqaudio.arrays import Block
+from vqaudio.arrays import Block, Doubles
 from vqaudio.errors import SoundError
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
@@ -30,25 +29,29 @@ def resampled_length(frames: int, from_hz: int, to_hz: int) -> int:
     return -(-frames * to_hz // from_hz)
 
 
-def _sinc_kernel(orig: int, new: int, rolloff: float) -> tuple[Tensor, int]:
-    """torchaudio's polyphase filter ``[new, orig + 2 * width]`` (float64), and ``width``."""
-    from torchaudio.transforms import Resample
-
-    settings = {"resampling_method": "sinc_interp_kaiser", "lowpass_filter_width": _ZERO_CROSSINGS, "beta": _BETA}
-    filters = Resample(orig, new, rolloff=rolloff, dtype=torch.float64, **settings)
-    return filters.kernel[:, 0], int(filters.width)
+def _sinc_kernel(orig: int, new: int, rolloff: float) -> tuple[Doubles, int]:
+    """The polyphase filter ``[new, orig + 2 * width]`` of a sinc in a Kaiser window, and ``width``; torchaudio's."""
+    cutoff = min(orig, new) * rolloff
+    width = math.ceil(_ZERO_CROSSINGS * orig / cutoff)
+    time = np.arange(-width, width + orig) / orig - np.arange(new)[:, None] / new
+    place = np.clip(time * cutoff, -_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+    window = np.i0(_BETA * np.sqrt(1 - (place / _ZERO_CROSSINGS) ** 2)) / np.i0(_BETA)
+    return np.sinc(place) * window * (cutoff / orig), width
 
 
 class _ConvolvedPeriod:
-    """``up`` outputs for each ``down`` inputs by one strided convolution: what torchaudio itself does."""
+    """``up`` outputs for each ``down`` inputs, each the inner product of one row of a kernel and the inputs around."""
 
     def __init__(self, down: int, up: int) -> None:
         kernel, self.width = _sinc_kernel(down, up, _ROLLOFF)
-        self._kernel, self._down = kernel[:, None].float(), down
+        self._kernel, self._down = kernel.astype(np.float32), down
 
-    def __call__(self, padded: Tensor) -> Tensor:
+    def __call__(self, padded: Block) -> Block:
         """``[channels, periods * down + 2 * width]`` to ``[channels, periods * up]``."""
-        return nn.functional.conv1d(padded[:, None], self._kernel, stride=self._down).transpose(1, 2).flatten(1)
+        windows = sliding_window_view(padded, self._kernel.shape[1], axis=1)[:, :: self._down]
+        # one inner product for each output: a product of matrices rounds by the place of a row among the others
+        outputs: Block = np.vecdot(windows[:, :, None], self._kernel)
+        return outputs.reshape(len(padded), -1)
 
 
 class _InterpolatedPeriod:
@@ -62,28 +65,28 @@ class _InterpolatedPeriod:
         narrowing = min(1.0, up / down)
         phases = max(2, round(_PHASES * narrowing))  # a narrower filter is a smoother one
         table, self.width = _sinc_kernel(1, phases, _ROLLOFF * narrowing)
-        table = nn.functional.pad(table, (0, 1))
-        next_row = torch.cat([table[1:], table[:1].roll(1, dims=1)])
-        self._table, self._step = table.float(), (next_row - table).float()
+        table = np.pad(table, ((0, 0), (0, 1)))
+        next_row = np.concatenate([table[1:], np.roll(table[:1], 1, axis=1)])
+        self._table, self._step = table.astype(np.float32), (next_row - table).astype(np.float32)
         self._down, self._up = down, up
-        places = torch.arange(up) * down
-        self._start, phase = places // up, (places % up).double() * phases / up
-        self._row = phase.long()
-        self._fraction = (phase - self._row).float()[:, None]
+        places = np.arange(up) * down
+        self._start, phase = places // up, (places % up) * phases / up
+        self._row = phase.astype(np.int64)
+        self._fraction = (phase - self._row).astype(np.float32)[:, None]
 
-    def __call__(self, padded: Tensor) -> Tensor:
+    def __call__(self, padded: Block) -> Block:
         """As :meth:`_ConvolvedPeriod.__call__`."""
         taps = self._table.shape[1]
-        windows = nn.functional.pad(padded, (0, 1)).unfold(-1, taps, 1)
+        windows = sliding_window_view(np.pad(padded, ((0, 0), (0, 1))), taps, axis=1)
         at_once = max(1, _GATHERED // (taps * len(padded)))
         parts = []
         for period in range((padded.shape[1] - 2 * self.width) // self._down):
             for first in range(0, self._up, at_once):
                 chosen = slice(first, first + at_once)
                 row = self._row[chosen]
-                filters = torch.addcmul(self._table[row], self._step[row], self._fraction[chosen])
-                parts.append((windows[:, self._start[chosen] + period * self._down] * filters).sum(-1))
-        return torch.cat(parts, dim=1)
+                filters = self._table[row] + self._step[row] * self._fraction[chosen]
+                parts.append(np.vecdot(windows[:, self._start[chosen] + period * self._down], filters))
+        return np.concatenate(parts, axis=1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -142,10 +145,9 @@ class StreamingResampler:
         self._pending = pending[:, used:].copy()
         if used == 0:
             return np.zeros((len(block), 0), np.float32)
-        with torch.inference_mode():
-            resampled = period(torch.from_numpy(pending[:, : used + 2 * period.width])).numpy()
+        resampled = period(pending[:, : used + 2 * period.width])
         self._returned += resampled.shape[1]
-        return cast(Block, resampled)
+        return resampled
 
 
 def resample(wave: Block, from_hz: int, to_hz: int) -> Block:

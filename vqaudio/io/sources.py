@@ -23,6 +23,7 @@ _PATH = ("path", "audio", "file", "file_name", "audio_filepath")
 _SPEAKER = ("speaker", "speaker_id", "client_id")
 _TRANSCRIPT = ("transcript", "text", "sentence", "transcription")
 _LONGEST_FIELD = 1 << 24  # characters of one cell of a CSV file
+_LONGEST_LINE = 1 << 24  # characters
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Where each line is, and the line."""
     with _text(path) as file:
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), start=1):
+                if len(line) == _LONGEST_LINE:
+                    raise DataError(f"{path}, line {number}: has {_LONGEST_LINE} characters or more; mend the line")
                 yield f"{path}, line {number}", line.rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: is not UTF-8 ({error}); save it as UTF-8") from None
@@ -140,7 +143,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: is no JSON ({error}); mend the line") from None
         if not isinstance(row, dict):
             raise DataError(f"{where}: is no JSON object; give one with a path")

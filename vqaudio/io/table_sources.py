@@ -91,7 +91,7 @@ def _rows(path: Path, group: int, rows: Iterable[dict[str, Any]], has_sound: boo
 def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); save the data set anew") from None
     return document if isinstance(document, dict) else {}
 

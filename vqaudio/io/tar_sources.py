@@ -68,6 +68,6 @@ def _bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _facts(tar: tarfile.TarFile, member: tarfile.TarInfo) -> dict[str, Any]:
     try:
         facts = json.loads(_bytes(tar, member))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{tar.name!s}: {member.name} is no JSON ({error}); mend it") from None
     return facts if isinstance(facts, dict) else {}

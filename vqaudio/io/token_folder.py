@@ -185,7 +185,7 @@ def _json(document: dict[str, Any]) -> bytes:
 def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); delete it to make that again") from None
     if not isinstance(document, dict):
         raise DataError(f"{path}: is damaged; delete it to make that again")

@@ -4,12 +4,9 @@ tanh is a rational function and exp a polynomial, where the C library's would st
 contiguous and free of branches.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from vqaudio.kernels.compiling import compiled as compiled
 from vqaudio.kernels.int16_weights import LARGEST
 
 # tanh(x) = x P(x^2) / Q(x^2) on -8.5..8.5, fitted for least relative error (1.2e-8 before rounding; beyond, |tanh| is 1
@@ -47,13 +44,6 @@ _E0, _E1, _E2, _E3, _E4, _E5, _E6 = (
         0.00015345805922158324,
     )
 )
-
-_FAST = {"contract", "nsz", "arcp", "reassoc"}  # what vectorisation needs; infinities and NaN keep their meaning
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """``function`` compiled for this processor and kept on the disk; it lets go of the interpreter's lock."""
-    return njit(function, cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 
 
 @compiled

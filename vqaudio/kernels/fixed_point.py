@@ -14,18 +14,19 @@ The weights become the same integers everywhere, too: they are multiplied by pow
 The tables come from :mod:`decimal`, whose ``exp`` is correctly rounded by definition; the C library's need not be.
 """
 
-from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
+from itertools import accumulate, repeat
+from operator import mul
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vqaudio.arrays import FREQUENCY_BITS, Doubles, Floats, Integers
 from vqaudio.errors import ModelError
+from vqaudio.kernels.compiling import compiled_exactly as compiled_exactly
 
 ONE_BITS = 14  # position of tanh and of a layer's output
 ONE = 1 << ONE_BITS
@@ -52,13 +53,16 @@ def tables() -> tuple[npt.NDArray[np.int32], Integers]:
         tanh: int32 ``[16384]``, at position 14, of -8 to below 8 in steps of 2**-10.
         exp: ``[n]``, at position 24, of 0, -1/256, -2/256 and so on down to the first that rounds to 0.
     """
-    with localcontext(Context(prec=40, rounding=ROUND_HALF_EVEN)):  # whatever the caller's precision is
-        powers = [(Decimal(2 * step) / (1 << TANH_BITS)).exp() for step in range(TANH_REACH + 1)]
+    with localcontext(Context(prec=60, rounding=ROUND_HALF_EVEN)):  # whatever the caller's precision is
+        # powers of one exponential, which are worked out sooner than as many: of 60 digits, the last five are lost
+        upwards, downwards = (Decimal(2) / (1 << TANH_BITS)).exp(), (Decimal(-1) / (1 << LOGIT_BITS)).exp()
+        powers = accumulate(repeat(upwards, TANH_REACH), mul, initial=Decimal(1))
         positive = [int((ONE * (power - 1) / (power + 1)).to_integral_value()) for power in powers]
         exp: list[int] = []
+        power = Decimal(1 << FREQUENCY_BITS)
         while not exp or exp[-1]:
-            power = (Decimal(-len(exp)) / (1 << LOGIT_BITS)).exp()
-            exp.append(int((power * (1 << FREQUENCY_BITS)).to_integral_value()))
+            exp.append(int(power.to_integral_value()))
+            power *= downwards
     tanh = [-value for value in positive[:0:-1]] + positive[:-1]
     return np.array(tanh, np.int32), np.array(exp, np.int64)
 
@@ -129,11 +133,6 @@ def shifted(reach: Any, shift: int) -> Any:
 def too_large() -> ModelError:
     """What is raised where no position keeps a sum within bounds."""
     return ModelError("the prior's layers multiply up to numbers too large for integers: it cannot code; train it anew")
-
-
-def compiled_exactly(function: Callable[..., Any]) -> Any:
-    """``function`` compiled, with no licence to reorder its arithmetic; it releases the interpreter's lock."""
-    return njit(function, cache=True, nogil=True, error_model="numpy")
 
 
 @compiled_exactly

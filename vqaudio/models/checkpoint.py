@@ -4,37 +4,58 @@ A training checkpoint has ``training.safetensors`` beside them (raw weights and 
 only. Folders appear whole or not at all. No file is ever unpickled.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vqaudio.errors import ConfigError, ModelError
+from vqaudio.errors import ModelError
 from vqaudio.io.atomic import atomic_folder
-from vqaudio.models.config import (
-    AudioVQVAEConfig,
-    ModelConfig,
-    SpeechModelConfig,
-    VocoderVQVAEConfig,
-    model_from_mapping,
-    model_to_mapping,
+from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, VocoderVQVAEConfig, model_to_mapping
+from vqaudio.models.folder import (
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    WEIGHTS_FILE,
+    codes_contract,
+    fingerprint,
+    read_config,
+    read_document,
+    unreadable,
+    whole_sha256,
 )
 from vqaudio.models.image_config import ImageVQVAEConfig
 from vqaudio.models.image_vqvae import ImageVAE, ImageVQVAE
-from vqaudio.models.renamed import new_tensor_name, old_tensor_name, with_old_keys
+from vqaudio.models.renamed import new_tensor_name
 from vqaudio.models.speech_vqvae import AudioVQVAE
 from vqaudio.models.vocoder_vqvae import VocoderVQVAE
 
-FORMAT_VERSION = 2  # a model of format 1 is named by all its weights, of format 2 by its codes alone
-CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
-_LARGEST_CONFIG = 1 << 24  # bytes
+TRAINING_FILE = "training.safetensors"
 
+__all__ = [  # with what is read without torch
+    "CONFIG_FILE",
+    "FORMAT_VERSION",
+    "TRAINING_FILE",
+    "WEIGHTS_FILE",
+    "Model",
+    "build",
+    "codes_contract",
+    "fingerprint",
+    "flat_state",
+    "load_flat_state",
+    "load_model",
+    "load_parts",
+    "read_config",
+    "read_document",
+    "read_tensors",
+    "save_model",
+    "whole_sha256",
+    "with_prefix",
+]
 
 Model = AudioVQVAE | VocoderVQVAE | ImageVQVAE | ImageVAE
 
@@ -77,42 +98,6 @@ def save_model(
             save_file({name: t.detach().cpu().contiguous() for name, t in training.items()}, temporary / TRAINING_FILE)
 
 
-def read_document(folder: Path) -> dict[str, Any]:
-    """The parsed ``config.json`` of a model folder.
-
-    Raises:
-        ModelError: when the folder has none, or one of another format version.
-    """
-    path = folder / CONFIG_FILE
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_LARGEST_CONFIG + 1)
-        if len(text) > _LARGEST_CONFIG:
-            raise ModelError(
-                f"{path}: has more than {_LARGEST_CONFIG >> 20} MB, which no configuration has; copy it anew"
-            )
-        document = json.loads(text)
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: is no model, it has no {CONFIG_FILE}; give a bundled name or a folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
-    if not isinstance(document, dict) or document.get("format_version") not in (1, FORMAT_VERSION):
-        raise ModelError(f"{path}: is not of model format {FORMAT_VERSION}; use the vqaudio version that wrote it")
-    return document
-
-
-def read_config(folder: Path) -> ModelConfig:
-    """The configuration of the model in ``folder``.
-
-    Raises:
-        ModelError: when it has none, or one that is damaged.
-    """
-    try:
-        return model_from_mapping(read_document(folder).get("model"))
-    except ConfigError as error:
-        raise ModelError(f"{folder / CONFIG_FILE}: {error}; or copy the model anew") from None
-
-
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, in float32 where they are stored in half precision.
 
@@ -122,7 +107,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
+        raise unreadable(path, error) from None
     half = torch.float16
     return {new_tensor_name(name): t.float() if t.dtype == half else t for name, t in tensors.items()}
 
@@ -198,60 +183,3 @@ def load_parts(model: Model, folder: Path, parts: tuple[str, ...] = ()) -> None:
             except RuntimeError as error:
                 first = str(error).splitlines()[-1].strip()
                 raise ModelError(f"{folder}: its {name} does not fit the configuration ({first})") from None
-
-
-def fingerprint(folder: Path) -> bytes:
-    """What names a model in the streams that it makes: its codes, not what makes sound or pictures of them.
-
-    SHA-256 (32 bytes) of what codes mean: the contract of the configuration, the codebooks, and the prior. A decoder
-    that learnt more, from the same codes, speaks the same streams. Models of format 1 go by :func:`whole_sha256`.
-
-    Raises:
-        ModelError: when files are missing or damaged.
-    """
-    document = read_document(folder)
-    if document["format_version"] == 1:
-        return whole_sha256(folder)
-    contract = codes_contract(read_config(folder), with_old_keys(document["model"]))
-    digest = hashlib.sha256(json.dumps(contract, sort_keys=True).encode())
-    path = folder / WEIGHTS_FILE
-    try:
-        with safe_open(path, "numpy") as file:
-            for name, stored in sorted((old_tensor_name(stored), stored) for stored in list(file.keys())):
-                if name.startswith("prior.") or (name.startswith("quantizer.") and name.endswith("codebook")):
-                    tensor = file.get_tensor(stored)
-                    digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode() + tensor.tobytes())
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); copy the model anew") from None
-    return digest.digest()
-
-
-def codes_contract(config: ModelConfig, table: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a configuration says what its codes are: of which signal, how many, out of how many.
-
-    Values are those of the ``table`` as it stands in the file, keys those of old: a field that came later, or has
-    another name now, leaves a model's name alone.
-    """
-    contract = {name: table.get(name) for name in ("kind", "sample_rate_hz", "tile", "latents", "prior", "classes")}
-    quantizer = table.get("quantizer") or {}
-    contract["quantizer"] = {name: quantizer.get(name) for name in ("codebook_size", "code_dim", "stages")}
-    if isinstance(config, SpeechModelConfig):
-        contract["samples_per_vector"] = config.encoder.hop_length
-    return contract
-
-
-def whole_sha256(folder: Path) -> bytes:
-    """SHA-256 (32 bytes) of a model's configuration and all its weights.
-
-    Raises:
-        ModelError: when files are missing or damaged.
-    """
-    read_config(folder)
-    digest = hashlib.sha256(json.dumps(read_document(folder)["model"], sort_keys=True).encode())
-    try:
-        with open(folder / WEIGHTS_FILE, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error}); copy the model anew") from None
-    return digest.digest()

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vqaudio.models.encoder import Reach, ResidualBlock, begin_at_zero, keep_scale, looks_ahead, reach_of
+from vqaudio.models.encoder import ResidualBlock, begin_at_zero, keep_scale
+from vqaudio.models.reach import looks_ahead
 from vqaudio.models.speech_config import ConditioningConfig
 
 
@@ -50,27 +51,10 @@ class ConditioningStack(nn.Module):
             for dilation, ahead in each
         )
 
-    @property
-    def reach(self) -> Reach:
-        """Vectors that can change a vector's frames of features."""
-        own = reach_of(self.config.residual_dilations, self.config.look_ahead)
-        frames = -(-sum(self.config.frame_dilations) // self.config.frames_per_vector)
-        return Reach(own.before + 1 + frames, own.after + 1 + frames)
-
-    @property
-    def delay_vectors(self) -> int:
-        """Vectors that the blocks at their rate look ahead; the frames' come on top, :attr:`delay_frames`."""
-        return reach_of(self.config.residual_dilations, self.config.look_ahead).after + 1
-
-    @property
-    def delay_frames(self) -> int:
-        """Frames that the blocks at their rate look ahead."""
-        return sum(self.config.frame_dilations)
-
     def forward(self, z_q: Tensor, voice: Tensor | None = None, first: int = 0) -> Tensor:
         """``[B, D, vectors]`` and, where voiced, a speaker's vector ``[B, V]`` to ``[B, F, frames]``.
 
-        The frames are those from vector ``first`` on, of which the first :attr:`delay_frames` miss what lies before.
+        The frames are those from vector ``first`` on, of which the first ``config.delay_frames`` miss what lies before.
         """
         x = self._through(self.blocks, self.into(z_q), voice)[:, :, first:]
         if self.spread is not None:  # channels to frames: a sub-pixel convolution

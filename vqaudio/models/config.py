@@ -125,7 +125,7 @@ def model_from_mapping(mapping: Any, where: str = "model") -> ModelConfig:
     if not isinstance(mapping, Mapping) or "kind" not in mapping:
         raise ConfigError(f"{where}.kind is missing: give one of {', '.join(MODEL_KINDS)}")
     kind = mapping["kind"]
-    if kind not in MODEL_KINDS:
+    if not isinstance(kind, str) or kind not in MODEL_KINDS:
         raise ConfigError(f"{where}.kind = {kind!r} is not known: give one of {', '.join(MODEL_KINDS)}")
     table = with_new_keys({key: value for key, value in mapping.items() if key != "kind"})
     return from_mapping(MODEL_KINDS[kind], table, where)

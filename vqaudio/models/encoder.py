@@ -4,8 +4,6 @@ VQ-VAE (arXiv 1711.00937), section 4.2.
 """
 
 import itertools
-import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +11,8 @@ from torch.nn import functional as F
 
 from vqaudio.dsp import pitch
 from vqaudio.dsp.mel import log_mel
-from vqaudio.models.speech_config import EncoderConfig
-
-ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
-HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE = -5.0, -1.0, 1.5  # of the log magnitudes that an encoder of the spectrum hears
+from vqaudio.models.reach import looks_ahead
+from vqaudio.models.speech_config import ENCODER_GAIN, HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE, EncoderConfig
 
 
 def keep_scale(conv: nn.Conv1d) -> nn.Conv1d:
@@ -47,30 +43,6 @@ class ResidualBlock(nn.Module):
         return x + self.pointwise(torch.relu_(self.dilated(heard)))
 
 
-def looks_ahead(dilations: tuple[int, ...], look_ahead: int | None) -> list[int]:
-    """How far each block of a stack looks ahead: ``look_ahead`` in all, taken by the first; None: as far as back."""
-    if look_ahead is None:
-        return list(dilations)
-    shares = []
-    for dilation in dilations:
-        shares.append(min(dilation, look_ahead))
-        look_ahead -= shares[-1]
-    return shares
-
-
-class Reach(NamedTuple):
-    """How many steps ``before`` a step and ``after`` it can change it."""
-
-    before: int
-    after: int
-
-
-def reach_of(dilations: tuple[int, ...], look_ahead: int | None) -> Reach:
-    """The reach of a stack of residual blocks."""
-    after = sum(looks_ahead(dilations, look_ahead))
-    return Reach(2 * sum(dilations) - after, after)
-
-
 def begin_at_zero(blocks: nn.ModuleList) -> None:
     """Makes residual blocks begin by adding nothing."""
     for block in blocks:
@@ -95,8 +67,7 @@ class AudioEncoder(nn.Module):
             keep_scale(nn.Conv1d(narrow, wide, 2 * stride, stride=stride, padding=stride // 2))
             for (narrow, wide), stride in zip(itertools.pairwise(widths), config.steps, strict=True)
         )
-        heard = 4 * config.spectrum_hop  # samples between the places at which periods are looked for
-        self.period_hop = heard if config.hop_length % heard == 0 else config.hop_length
+        self.period_hop = config.period_hop
         each = config.hop_length // self.period_hop
         self.period = nn.Conv1d(pitch.PITCHES, widths[-1], each, stride=each) if config.spectrum else None
         shares = looks_ahead(config.residual_dilations, config.look_ahead)
@@ -107,27 +78,6 @@ class AudioEncoder(nn.Module):
         self.out = keep_scale(nn.Conv1d(widths[-1], code_dim, 1))
         if config.spectrum:
             begin_at_zero(self.blocks)
-
-    @property
-    def reach(self) -> Reach:
-        """Vectors whose samples can change a vector, and then some, so that edges are never seen."""
-        own = reach_of(self.config.residual_dilations, self.config.look_ahead)
-        strided = 3  # window 4 at each of the strides 1, 2, 4, ... reaches under one hop to either side of its own
-        windows = -(-self._widest_window // (2 * self.config.hop_length))
-        return Reach(own.before + strided + windows, own.after + strided + windows)
-
-    @property
-    def delay_samples(self) -> int:
-        """Samples beyond the beginning of a vector's own that can change it."""
-        own = reach_of(self.config.residual_dilations, self.config.look_ahead)
-        overlap = sum(step // 2 * math.prod(self.config.steps[:index]) for index, step in enumerate(self.config.steps))
-        overlap *= self.config.spectrum_hop if self.config.spectrum else 1
-        return self.config.hop_length * (1 + own.after) + overlap + self._widest_window // 2
-
-    @property
-    def _widest_window(self) -> int:
-        spectra = [mel.n_fft for mel in (self.config.spectrum, self.config.fine_spectrum) if mel]
-        return max(*spectra, pitch.PITCH_WINDOW) if spectra else 0
 
     def forward(self, wave: Tensor) -> Tensor:
         """``[B, T]`` to ``[B, D, T / hop_length]``."""

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqaudio.models.config import QuantizerConfig
-
-BEAM = 4  # beginnings of a vector's codes that are kept from stage to stage
+from vqaudio.models.settings import BEAM, LEAST_SHARE
 
 
 class Quantized(NamedTuple):
@@ -179,13 +178,14 @@ class ResidualQuantizer(nn.Module):
         self.config = config
         self.stages = nn.ModuleList(VectorQuantizer(config) for _ in range(config.num_quantizers))
 
-    def _layers(self) -> list[VectorQuantizer]:
+    def layers(self) -> list[VectorQuantizer]:
+        """The quantizers, the coarsest first."""
         return [layer for layer in self.stages if isinstance(layer, VectorQuantizer)]
 
     def lookup(self, codes: Tensor) -> Tensor:
         """``codes[B, places * stages]`` to the sums of their codebook vectors, ``[B, D, places]``."""
         own = codes.unflatten(1, (-1, self.config.num_quantizers)).unbind(2)
-        parts = [layer.lookup(of) for layer, of in zip(self._layers(), own, strict=True)]
+        parts = [layer.lookup(of) for layer, of in zip(self.layers(), own, strict=True)]
         return torch.stack(parts).sum(0)
 
     def encode(self, z: Tensor) -> Tensor:
@@ -203,9 +203,9 @@ class ResidualQuantizer(nn.Module):
         weight = 0.0 if self.training else self.config.rate_weight  # a codebook that learns must not starve
         found = torch.zeros(len(flat), 1, 0, dtype=torch.int64, device=flat.device)
         rows = torch.arange(len(flat), device=flat.device)[:, None]
-        for layer in self._layers():
+        for layer in self.layers():
             size = len(layer.codebook)
-            shares = (layer.ema_count / layer.ema_count.sum()).clamp(min=1e-6)
+            shares = (layer.ema_count / layer.ema_count.sum()).clamp(min=LEAST_SHARE)
             bits = -weight * shares.log2()
             scores = layer.codebook.square().sum(1) + bits - 2 * left @ layer.codebook.T
             scores = scores + (left.square().sum(2) + rate)[..., None]
@@ -225,7 +225,7 @@ class ResidualQuantizer(nn.Module):
                 self._start(flat)
             codes, left = self._search(flat), flat
             loss, perplexities = torch.zeros((), device=z.device), []
-            for layer, own in zip(self._layers(), codes.unbind(1), strict=True):
+            for layer, own in zip(self.layers(), codes.unbind(1), strict=True):
                 chosen = F.embedding(own, layer.codebook)
                 if self.config.update == "gradient":
                     loss = loss + F.mse_loss(chosen, left)
@@ -241,7 +241,7 @@ class ResidualQuantizer(nn.Module):
     @torch.no_grad()
     def _start(self, flat: Tensor) -> None:
         """Before the first step: each codebook onto what the ones before it leave of the encoder's outputs."""
-        for layer in self._layers():
+        for layer in self.layers():
             layer.start(flat)
             flat = flat - layer.lookup(layer.encode(flat))
 

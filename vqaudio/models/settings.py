@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from vqaudio.errors import ConfigError
 
+BEAM = 4  # beginnings of a vector's codes that are kept from quantizer to quantizer
+LEAST_SHARE = 1e-6  # of the tokens, that a code counts with when its bits are weighed
 MOST_LAYERS, _WIDEST_DILATION = 256, 1 << 16
 MOST_SAMPLES = 1 << 20  # of a hop or a window
 

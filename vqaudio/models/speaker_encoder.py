@@ -11,11 +11,10 @@ from torch.nn import functional as F
 
 from vqaudio.dsp import pitch
 from vqaudio.dsp.mel import log_mel
-from vqaudio.models.encoder import HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE, ResidualBlock
-from vqaudio.models.vocoder_config import SpeakerEncoderConfig
+from vqaudio.models.encoder import ResidualBlock
+from vqaudio.models.speech_config import HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE
+from vqaudio.models.vocoder_config import SPEAKER_HOP, SPEAKER_MEL, SpeakerEncoderConfig
 
-_N_FFT, _HOP, _MELS = 1024, 256, 80
-_PERIOD_HOP = 4 * _HOP
 _FOLLOWS = 0.1  # how far a speaker's embedding moves towards that of another recording
 
 
@@ -26,15 +25,15 @@ class SpeakerEncoder(nn.Module):
         super().__init__()
         self.sample_rate_hz = sample_rate_hz
         width = config.channels
-        self.into = nn.Conv1d(_MELS, width, 5, padding=2)
+        self.into = nn.Conv1d(SPEAKER_MEL.n_mels, width, 5, padding=2)
         self.blocks = nn.ModuleList(ResidualBlock(width, dilation, dilation) for dilation in config.dilations)
         self.out = nn.Linear(2 * width + pitch.PITCHES, dim)
 
     def forward(self, wave: Tensor) -> Tensor:
         """See the class."""
         with torch.autocast(wave.device.type, enabled=False):
-            mel = log_mel(wave, self.sample_rate_hz, _N_FFT, _HOP, _MELS)
-            periods = pitch.periodicity(wave, self.sample_rate_hz, _PERIOD_HOP).clamp(min=0).mean(2)
+            mel = log_mel(wave, self.sample_rate_hz, SPEAKER_MEL.n_fft, SPEAKER_HOP, SPEAKER_MEL.n_mels)
+            periods = pitch.periodicity(wave, self.sample_rate_hz, 4 * SPEAKER_HOP).clamp(min=0).mean(2)
         x = self.into((mel.clamp(min=HEARD_FLOOR) - HEARD_MEAN) / HEARD_SCALE)
         for block in self.blocks:
             x = block(x)

@@ -4,10 +4,14 @@ import math
 import typing
 from dataclasses import dataclass, field
 
+from vqaudio.dsp.pitch_scale import PITCH_WINDOW
+from vqaudio.models.reach import Reach, reach_of
 from vqaudio.models.settings import MOST_SAMPLES, QuantizerConfig, check_layers
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
 
+ENCODER_GAIN = 8.0  # brings normalised, pre-emphasised speech to about unit scale for the first convolution
+HEARD_FLOOR, HEARD_MEAN, HEARD_SCALE = -5.0, -1.0, 1.5  # of the log magnitudes that an encoder of the spectrum hears
 _LONGEST_WINDOW, _MOST_BANDS = 1 << 15, 1 << 12  # of a spectrum: samples, and what they become
 _FEWEST_PHASES = 9  # eight shares of a period, and none
 FEWEST_BANDS = 16
@@ -83,6 +87,37 @@ class EncoderConfig:
         """Samples a vector."""
         return math.prod(self.steps) * (self.spectrum_hop if self.spectrum else 1)
 
+    @property
+    def spectra(self) -> tuple[MelConfig, ...]:
+        """The spectrograms that it hears."""
+        return tuple(mel for mel in (self.spectrum, self.fine_spectrum) if mel)
+
+    @property
+    def period_hop(self) -> int:
+        """Samples between the places at which periods are looked for."""
+        heard = 4 * self.spectrum_hop
+        return heard if self.hop_length % heard == 0 else self.hop_length
+
+    @property
+    def reach(self) -> Reach:
+        """Vectors whose samples can change a vector, and then some, so that edges are never seen."""
+        own = reach_of(self.residual_dilations, self.look_ahead)
+        strided = 3  # window 4 at each of the strides 1, 2, 4, ... reaches under one hop to either side of its own
+        windows = -(-self._widest_window // (2 * self.hop_length))
+        return Reach(own.before + strided + windows, own.after + strided + windows)
+
+    @property
+    def delay_samples(self) -> int:
+        """Samples beyond the beginning of a vector's own that can change it."""
+        own = reach_of(self.residual_dilations, self.look_ahead)
+        overlap = sum(step // 2 * math.prod(self.steps[:index]) for index, step in enumerate(self.steps))
+        overlap *= self.spectrum_hop if self.spectrum else 1
+        return self.hop_length * (1 + own.after) + overlap + self._widest_window // 2
+
+    @property
+    def _widest_window(self) -> int:
+        return max(PITCH_WINDOW, *(mel.n_fft for mel in self.spectra)) if self.spectra else 0
+
 
 @dataclass(frozen=True)
 class ConditioningConfig:
@@ -109,6 +144,23 @@ class ConditioningConfig:
         check_layers("residual_dilations", self.residual_dilations)
         check_layers("frame_dilations", self.frame_dilations)
         _check_look_ahead(self.look_ahead, self.residual_dilations)
+
+    @property
+    def reach(self) -> Reach:
+        """Vectors that can change a vector's frames of features."""
+        own = reach_of(self.residual_dilations, self.look_ahead)
+        frames = -(-sum(self.frame_dilations) // self.frames_per_vector)
+        return Reach(own.before + 1 + frames, own.after + 1 + frames)
+
+    @property
+    def delay_vectors(self) -> int:
+        """Vectors that the blocks at their rate look ahead; the frames' come on top, :attr:`delay_frames`."""
+        return reach_of(self.residual_dilations, self.look_ahead).after + 1
+
+    @property
+    def delay_frames(self) -> int:
+        """Frames that the blocks at their rate look ahead."""
+        return sum(self.frame_dilations)
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,28 @@
 each model's own."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vqaudio.arrays import Floats, Integers
 from vqaudio.dsp import emphasis
 from vqaudio.dsp.augment import augment_voice
 from vqaudio.errors import ConfigError
 from vqaudio.models.conditioning import ConditioningStack
-from vqaudio.models.encoder import AudioEncoder, Reach
+from vqaudio.models.encoder import AudioEncoder
+from vqaudio.models.frozen import frozen_copy
 from vqaudio.models.prior import WaveNetPrior
-from vqaudio.models.quantizer import quantizer
+from vqaudio.models.quantizer import ResidualQuantizer, quantizer
+from vqaudio.models.sound_model import SoundModel
 from vqaudio.models.speaker_encoder import SpeakerTable
 from vqaudio.models.speech_config import SpeechModelConfig
+from vqaudio.models.wavenet import WaveNet, as_array
 
 
-class SpeechModel(nn.Module):
+class SpeechModel(SoundModel, nn.Module):
     """Encoder, quantizer, conditioning stack and, where there are, speakers and a prior. A subclass adds what it makes
     of the features, calls :meth:`add_prior` last, and names its loss terms in ``TERMS``."""
 
@@ -46,38 +51,6 @@ class SpeechModel(nn.Module):
         self.set_objective({term: 1.0 for term in self.TERMS if not self.missing_part(term)})
 
     @property
-    def samples_per_token(self) -> int:
-        """Samples that a token stands for."""
-        return self.config.samples_per_token
-
-    @property
-    def codebook_size(self) -> int:
-        """Codes of each codebook."""
-        return self.config.quantizer.codebook_size
-
-    @property
-    def frames_per_token(self) -> int:
-        """Frames of conditioning features a token."""
-        return self.config.conditioning.frames_per_vector // self.num_quantizers
-
-    @property
-    def num_quantizers(self) -> int:
-        """Tokens a vector. A sound is a whole number of vectors, and so is each part of it that is coded by itself."""
-        return self.config.quantizer.num_quantizers
-
-    @property
-    def encoder_reach(self) -> Reach:
-        """Tokens before and after some whose samples can change them."""
-        before, after = self.encoder.reach
-        return Reach(before * self.num_quantizers, after * self.num_quantizers)
-
-    @property
-    def conditioning_reach(self) -> Reach:
-        """Tokens before and after a token that can change its frames of features."""
-        before, after = self.conditioning.reach
-        return Reach(before * self.num_quantizers, after * self.num_quantizers)
-
-    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.encoder.out.weight.device
@@ -101,6 +74,36 @@ class SpeechModel(nn.Module):
     def voice(self, speaker: Tensor) -> Tensor | None:
         """The vectors ``[B, V]`` of the speakers with the indices ``[B]``; None where the model knows no speakers."""
         return None if self.speakers is None else self.speakers(speaker)
+
+    # -------------------------------------------------------------------------------------------- as a SoundModel
+
+    @torch.inference_mode()
+    def encode_part(self, wave: Floats, first: int, vectors: int) -> Integers:
+        """See :class:`SoundModel`."""
+        with torch.autocast(self.device.type, enabled=False):
+            own = torch.from_numpy(np.ascontiguousarray(wave))[None].to(self.device)
+            found = self.encoder(self.emphasise(own))[:, :, first : first + vectors]
+            return self.quantizer.encode(found)[0].cpu().numpy()
+
+    def codebooks(self) -> list[Floats]:
+        """See :class:`SoundModel`."""
+        if isinstance(self.quantizer, ResidualQuantizer):
+            return [as_array(layer.codebook) for layer in self.quantizer.layers()]
+        return [as_array(self.quantizer.codebook)]
+
+    def speaker_vectors(self) -> Floats:
+        """See :class:`SoundModel`."""
+        if self.speakers is None:
+            return np.zeros((0, self.config.conditioning.voice_dim), np.float32)
+        return as_array(self.speakers.weight)
+
+    def prior_network(self) -> WaveNet | None:
+        """See :class:`SoundModel`."""
+        return None if self.prior is None else self.prior.wavenet
+
+    def frozen(self) -> Self:
+        """See :class:`SoundModel`."""
+        return frozen_copy(self)
 
     # -------------------------------------------------------------------------------------------------- learning
 

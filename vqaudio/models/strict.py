@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from vqaudio.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
+_LARGEST_FILE = 1 << 22  # bytes
 
 
 def _is_sequence_type(annotation: Any) -> bool:
@@ -110,10 +111,16 @@ def read_toml(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         ConfigError: when the file cannot be read, is not TOML, or has no place for an override.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise ConfigError(
+                f"{path}: has more than {_LARGEST_FILE >> 20} MB, which no configuration has; give another"
+            )
+        table = tomllib.loads(text.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}): give a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is not TOML ({error})") from None
     for assignment in overrides:
         _override(table, assignment)

@@ -7,6 +7,7 @@ did a pitch period ago is an input of its own, as in the long-term prediction of
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqaudio.arrays import Floats
 from vqaudio.kernels.filterbank import BANDS
 from vqaudio.models.config import WaveNetConfig
 from vqaudio.models.settings import positive, require
-from vqaudio.models.wavenet import GatedLayer
+from vqaudio.models.wavenet import GatedLayer, arrays_of
 
 LARGEST_LOG_SCALE = 4.0
 _PAIRS = [(band, lower) for band in range(BANDS) for lower in range(band)]
@@ -94,6 +96,10 @@ class SubbandWaveNet(nn.Module):
         self.hidden = nn.Linear(config.skip, config.hidden)
         self.head = nn.Linear(config.hidden, config.outputs)
         self._start()
+
+    def arrays(self) -> Mapping[str, Floats]:
+        """See :class:`vqaudio.models.sound_model.Layered`."""
+        return arrays_of(self)
 
     @torch.no_grad()
     def _start(self) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from vqaudio.models.settings import check_layers
 from vqaudio.models.settings import positive as _positive
 from vqaudio.models.settings import require as _require
-from vqaudio.models.speech_config import FEWEST_BANDS, SpeechModelConfig
+from vqaudio.models.speech_config import FEWEST_BANDS, MelConfig, SpeechModelConfig
 
+_EXCITATION_AHEAD = 2  # frames that the vocoder looks ahead
+SPEAKER_MEL, SPEAKER_HOP = MelConfig(1024, 80), 256  # what a speaker encoder hears
 _SHORTEST_FRAME = 34  # samples that the excitation looks ahead
 
 
@@ -85,3 +87,11 @@ class VocoderVQVAEConfig(SpeechModelConfig):
             self.conditioning.frames_per_vector,
             f"give so few that a frame has at least {_SHORTEST_FRAME} samples",
         )
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds between a sample and the sound made of it, when all is worked out as soon as it can be."""
+        frames = self.conditioning.delay_frames + _EXCITATION_AHEAD
+        samples = self.encoder.delay_samples + frames * self.frame_length
+        samples += self.conditioning.delay_vectors * self.encoder.hop_length
+        return samples / self.sample_rate_hz

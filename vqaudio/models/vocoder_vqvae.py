@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqaudio.arrays import Floats, Integers
 from vqaudio.dsp import pitch
 from vqaudio.dsp.augment import Equaliser
 from vqaudio.dsp.mel_envelope import band_centres
+from vqaudio.dsp.speech_parameters import SpeechParameters
 from vqaudio.errors import DataError
 from vqaudio.models.discriminator import PatchDiscriminator
 from vqaudio.models.intelligibility import envelope_decorrelation
+from vqaudio.models.sound_model import ParameterModel
 from vqaudio.models.speaker_encoder import SpeakerEncoder, SpeakerTable
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
@@ -27,7 +30,6 @@ _QUIET, _LOUD = -14.0, -7.0  # log power from which on an error weighs more, and
 _EDGE_FRAMES = 16  # at either end of a crop, which the discriminator does not see
 _MATCHING = 10.0  # weight of feature matching in the adversarial term, beside the score's 1
 _PREDICTED = ("bands", "envelopes", "pitch", "units", "adversarial")  # terms that need the decoder's prediction
-_EXCITATION_AHEAD = 2  # frames that the vocoder looks ahead
 
 
 class Parameters(NamedTuple):
@@ -57,7 +59,7 @@ def _without_discriminator(model: nn.Module, state: dict[str, Any], prefix: str,
         state.update({f"{prefix}discriminator.{name}": tensor for name, tensor in own.items()})
 
 
-class VocoderVQVAE(SpeechModel):
+class VocoderVQVAE(SpeechModel, ParameterModel):
     """Speech to tokens to speech parameters. Loss terms: ``codebook`` (the quantizer's, equation 3), ``bands`` (mean
     absolute error of log power, soft sounds weighing less), ``envelopes`` (1 less the correlation of how they rise and
     fall, :mod:`vqaudio.models.intelligibility`), ``pitch`` and ``units`` (cross entropy, nats a frame),
@@ -81,17 +83,25 @@ class VocoderVQVAE(SpeechModel):
         self.register_load_state_dict_pre_hook(_without_discriminator)  # type: ignore[no-untyped-call]
         self.add_prior()
 
-    @property
-    def delay_s(self) -> float:
-        """Seconds between a sample and the sound made of it, when all is worked out as soon as it can be."""
-        frames = self.conditioning.delay_frames + _EXCITATION_AHEAD
-        samples = self.encoder.delay_samples + frames * self.config.frame_length
-        samples += self.conditioning.delay_vectors * self.config.encoder.hop_length
-        return samples / self.config.sample_rate_hz
-
     def parameters_of(self, features: Tensor) -> Parameters:
         """What ``features[B, F, frames]`` tell of the sound."""
         return Parameters(self.bands_head(features), pitch.read_pitch(self.pitch_head(features)))
+
+    @torch.inference_mode()
+    def speak(self, codes: Integers, voice: Floats | None, first: int = 0) -> SpeechParameters:
+        """See :class:`ParameterModel`."""
+        with torch.autocast(self.device.type, enabled=False):
+            who = None if voice is None else torch.from_numpy(voice)[None].to(self.device)
+            said = self.parameters_of(self.features(torch.from_numpy(codes)[None].to(self.device), who, first))
+            f0_hz = torch.where(said.pitch.voiced, said.pitch.hz, 0.0)[0].float().cpu().numpy()
+            return SpeechParameters(said.bands[0].T.float().cpu().numpy(), f0_hz)
+
+    @torch.inference_mode()
+    def hear_voice(self, wave: Floats) -> Floats | None:
+        """See :class:`ParameterModel`."""
+        if self.speaker_encoder is None:
+            return None
+        return self.speaker_encoder(torch.from_numpy(wave)[None].to(self.device))[0].cpu().numpy()
 
     def missing_part(self, term: str) -> str:
         """See :meth:`SpeechModel.missing_part`."""

@@ -5,12 +5,25 @@ Activations are ``[B, T, channels]``: each layer is then two matrix products ove
 """
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqaudio.arrays import Floats
 from vqaudio.models.config import WaveNetConfig
+
+
+def as_array(tensor: Tensor) -> Floats:
+    """A float32 copy that lies together in memory."""
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+
+
+def arrays_of(module: nn.Module) -> Mapping[str, Floats]:
+    """All its weights, by their names."""
+    return {name: as_array(tensor) for name, tensor in module.state_dict().items()}
 
 
 class GatedLayer(nn.Module):
@@ -58,6 +71,10 @@ class WaveNet(nn.Module):
             assert isinstance(layer, GatedLayer)
             with torch.no_grad():
                 layer.out.weight.mul_(1 / math.sqrt(layers))
+
+    def arrays(self) -> Mapping[str, Floats]:
+        """See :class:`vqaudio.models.sound_model.SymbolNetwork`."""
+        return arrays_of(self)
 
     @torch.no_grad()
     def order_symbols(self) -> None:

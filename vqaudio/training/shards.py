@@ -78,7 +78,7 @@ def read_index(folder: Path) -> dict[str, Any]:
         index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{folder}: has no {INDEX_FILE}; run 'vqaudio prepare SOURCE -o {folder}' first") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder / INDEX_FILE}: cannot be read ({error}); prepare the corpus anew") from None
     if not isinstance(index, dict) or index.get("format_version") != FORMAT_VERSION:
         raise DataError(
