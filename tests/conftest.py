@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,8 @@ def voiced_codec(voiced_model: Path) -> Codec:
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the program in this process, in the folder ``tmp_path``."""
+    """Runs the program in this process, in the folder ``tmp_path``; a slow machine brings no progress lines."""
+    monkeypatch.setattr("vqaudio.cli.progress.EVERY_S", math.inf)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VQAUDIO_DEBUG", raising=False)
 

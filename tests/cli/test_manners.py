@@ -229,7 +229,7 @@ def test_every_help_has_an_example_that_is_understood(words: tuple[str, ...], ru
 
 
 def test_verbs_that_report_have_json() -> None:
-    silent = {("play",), ("record",), ("studio",)}
+    silent = {("play",), ("record",), ("studio",), ("serve",)}
     for words, command in verbs().items():
         options = {option for parameter in command.params for option in parameter.opts}
         assert ("--json" in options) or words in silent, words
