@@ -169,7 +169,7 @@ class Stream:
         if header.channels * header.tokens > MAX_LOADED_CODES:
             raise bad_field("channels x tokens", header.channels * header.tokens, f"{MAX_LOADED_CODES} in memory")
         flat = np.zeros((header.channels, header.tokens), np.int32)
-        lost, messages = [], []
+        lost, messages = list[int](), list[str]()
         for block in reader:
             tokens = header.tokens_of(block.index)
             target = flat[block.channel, tokens.start : tokens.stop]
