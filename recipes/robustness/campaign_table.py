@@ -40,7 +40,8 @@ def rows() -> list[tuple[str, int, int, int, int]]:
             found.append((label, tally["tried"], tally["refused"], tally["accepted"], len(tally["lost"])))
     for verb, tally in results("kills.json").items():
         tried = tally["kills"]
-        found.append((f"kill -9 of {verb}", tried, 0, tally["resumed_exactly"], len(tally["lost"])))
+        label = f"kill -9 of {verb}, {tally['in_time']} before its end"
+        found.append((label, tried, 0, tally["resumed_exactly"], len(tally["lost"])))
         told = [word == "told" for word in tally["cannot write"].values()]
         found.append((f"{verb} without room or folder", len(told), sum(told), 0, len(told) - sum(told)))
     return found

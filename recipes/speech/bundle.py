@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vqaudio.io.corpora import find_recordings
 from vqaudio.models import checkpoint
+from vqaudio.models.checksums import write_sums
 from vqaudio.models.sources import file_checksum, read_sources, write_sources
 
 HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ def bundle(trained: Path, target: Path, card: Path, licence: str, learnt_from: P
     if learnt_from:
         sources |= {file_checksum(recording.path) for recording in find_recordings(learnt_from)}
     write_sources(target, sources)
+    write_sums(target)
 
 
 if __name__ == "__main__":

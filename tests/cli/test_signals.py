@@ -70,11 +70,12 @@ def test_a_hang_up_that_is_ignored_stays_so(tmp_path: Path, tiny_model: Path) ->
 LOADING = """
 import os, signal, sys, importlib.abc
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+wanted, number = sys.argv[1], int(sys.argv[2])
 class Watch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[1]:
+        if name == wanted:
             sys.meta_path.remove(self)
-            os.kill(os.getpid(), int(sys.argv[2]))
+            os.kill(os.getpid(), number)
 sys.meta_path.insert(0, Watch())
 from vqaudio.cli.start import main
 sys.argv[1:] = sys.argv[3:]

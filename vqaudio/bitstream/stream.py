@@ -39,14 +39,19 @@ class Damage:
 
 def damage_of(header: Header, lost_blocks: Iterable[int]) -> tuple[Damage, ...]:
     """Return what the loss of these blocks means, neighbours merged, by channel and then by token."""
-    merged: list[Damage] = []
-    for channel, index in sorted((header.channel_of(index), index) for index in set(lost_blocks)):
-        tokens = header.tokens_of(index)
-        first, last = tokens[0], tokens[-1]
-        if merged and (merged[-1].channel, merged[-1].last_token + 1) == (channel, first):
-            first = merged.pop().first_token
-        merged.append(Damage(channel, first, last))
-    return tuple(merged)
+    indices = np.unique(np.fromiter(lost_blocks, np.int64))  # a hostile stream may lose a million
+    channels, ranges = indices % header.channels, indices // header.channels
+    order = np.lexsort((ranges, channels))
+    channels, ranges = channels[order], ranges[order]
+    starts = np.flatnonzero((np.diff(channels, prepend=-1) != 0) | (np.diff(ranges, prepend=-2) != 1))
+    stops = np.append(starts, len(indices))[1:]
+    size = header.tokens_per_block
+    return tuple(
+        Damage(
+            int(channels[start]), int(ranges[start]) * size, min((int(ranges[stop - 1]) + 1) * size, header.tokens) - 1
+        )
+        for start, stop in zip(starts, stops, strict=True)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +169,7 @@ class Stream:
         if header.channels * header.tokens > MAX_LOADED_CODES:
             raise bad_field("channels x tokens", header.channels * header.tokens, f"{MAX_LOADED_CODES} in memory")
         flat = np.zeros((header.channels, header.tokens), np.int32)
-        lost: list[int] = []
-        messages: list[str] = []
+        lost, messages = list[int](), list[str]()
         for block in reader:
             tokens = header.tokens_of(block.index)
             target = flat[block.channel, tokens.start : tokens.stop]
