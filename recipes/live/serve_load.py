@@ -251,9 +251,10 @@ def main() -> None:
                 taken = cost(own, waves[0], rate_hz, given.seconds)
                 runs = most_that_hold(lambda count: one_run(own, waves, rate_hz, count, given.seconds))
             cases.append({"cores": cores, "hop": hop, "cores_a_client": taken, "runs": runs})
+            facts = {"model": given.model, "seconds": given.seconds, "machine_cores": os.cpu_count()}
+            document = facts | {"cases": cases}
+            write(given.output, "serve_load", document, page(document))  # what is done is kept, whatever comes
             print(row(cases[-1]), flush=True)
-    document = {"model": given.model, "seconds": given.seconds, "machine_cores": os.cpu_count(), "cases": cases}
-    write(given.output, "serve_load", document, page(document))
 
 
 if __name__ == "__main__":
