@@ -19,6 +19,8 @@ from vqaudio.cli.studio_work import Limits, Models, Studio, Take, line_for
 from vqaudio.errors import ConfigError, ModelError, PictureError, SoundError
 from vqaudio.io.image import read_picture, write_picture
 
+SPEECH = Path(__file__).resolve().parents[2] / "data" / "samples" / "kettle.flac"
+
 
 def silent(share: float, what: str) -> None:
     pass
@@ -55,12 +57,15 @@ def test_a_take_is_what_the_verbs_make(studio: Studio, models: Models, talk: Pat
     assert result.files["converted"].name == "talk-bob.wav"
 
 
-def test_an_own_voice(studio: Studio, talk: Path, tmp_path: Path) -> None:
-    reference = tone(tmp_path / "somebody.wav", 1.5)
-    result = studio.take(Take(talk, reference=reference), silent)
-    assert result.files["converted"].name == "talk-somebody-reference.wav"
-    wanted = "taking on the voice in somebody-reference.wav: only with the consent of whoever it is"
-    assert result.lines == [wanted]
+def test_an_own_voice(studio: Studio, models: Models, talk: Path, tmp_path: Path) -> None:
+    (tmp_path / "patient").mkdir()
+    patient = Studio(models, "cpu", tmp_path / "patient", Limits())
+    result = patient.take(Take(talk, reference=SPEECH), silent)
+    assert result.files["converted"].name == "talk-kettle-reference.wav"
+    assert "taking on the voice in kettle-reference.wav: only with the consent of whoever it is" in result.lines
+    with pytest.raises(SoundError) as refused:
+        studio.take(Take(talk, reference=tone(tmp_path / "tone.wav", 1.5)), silent)
+    assert studio.line_of(refused.value).startswith("tone-reference.wav: ")  # and no folder
 
 
 def test_requests_do_not_meet(studio: Studio, tmp_path: Path) -> None:

@@ -2,15 +2,12 @@
 with HTML: nothing of one visitor is kept where another would meet it."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from vqaudio.cli import studio_view as view
-from vqaudio.cli.studio_work import MOST_PICTURES, Result, Studio, Take, shown_error
+from vqaudio.cli.studio_work import MOST_PICTURES, Result, Studio, Take
 from vqaudio.errors import VqaudioError
 from vqaudio.io.extras import needed
 
@@ -25,18 +22,13 @@ _WAITING = 16
 _LARGEST_SEED = 2**53  # that a browser's numbers hold exactly
 
 
-def _answered(work: Callable[[], Result], show: Callable[[Result], str], *paths: str | None) -> str:
-    """The page's answer, or the one line of what went wrong; errors name the uploads ``paths`` without their folder."""
+def _answered(studio: Studio, work: Callable[[], Result], show: Callable[[Result], str]) -> str:
+    """The page's answer, or the one line of what went wrong."""
     try:
         result = work()
         return view.notes(result.lines) + show(result)
-    except (VqaudioError, OSError, MemoryError, typer.BadParameter) as error:
-        line = shown_error(error)
-    except Exception as error:  # a bug of ours: one line here, too, and the trace for a developer
-        line = shown_error(error)
-    for path in filter(None, paths):
-        line = line.replace(os.path.join(os.path.dirname(path), ""), "")
-    return view.failure(line)
+    except Exception as error:  # also a bug of ours: its line asks for a report
+        return view.failure(studio.line_of(error))
 
 
 def _sizes(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -165,7 +157,7 @@ class Page:
         ) -> str:
             tell = self._teller(progress)
             take = lambda: studio.take(_take_of(sound, temperature, seed, voice, reference, pitch), tell)  # noqa: E731
-            return _answered(take, _show_take, sound, reference)
+            return _answered(studio, take, _show_take)
 
         self._on(button, work, [sound, temperature, seed, voice, reference, pitch], output)
 
@@ -195,7 +187,7 @@ class Page:
         ) -> str:
             tell, opening = self._teller(progress), _path(prompt)
             draw = lambda: studio.draw(seconds, int(seed), temperature, top_p, opening, tell)  # noqa: E731
-            return _answered(draw, _show_draw, prompt)
+            return _answered(studio, draw, _show_draw)
 
         self._on(button, work, [seconds, temperature, seed, top_p, prompt], output)
 
@@ -207,7 +199,7 @@ class Page:
 
         def code(path: str | None, progress: Any = gr.Progress()) -> str:  # noqa: B008
             tell = self._teller(progress)
-            return _answered(lambda: studio.picture(_given(path, "picture"), tell), _show_picture, path)
+            return _answered(studio, lambda: studio.picture(_given(path, "picture"), tell), _show_picture)
 
         self._on(button, code, [picture], output)
         with gr.Row():
@@ -217,6 +209,8 @@ class Page:
 
         def draw(count: float, temperature: float, seed: float, progress: Any = gr.Progress()) -> str:  # noqa: B008
             tell = self._teller(progress)
-            return _answered(lambda: studio.draw_pictures(int(count), int(seed), temperature, tell), _show_pictures)
+            return _answered(
+                studio, lambda: studio.draw_pictures(int(count), int(seed), temperature, tell), _show_pictures
+            )
 
         self._on(fresh, draw, [count, temperature, seed], drawn)

@@ -2,6 +2,7 @@
 kept from one request to the next but the models."""
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -143,6 +144,12 @@ class Studio:
     def __init__(self, models: Models, device: str, folder: Path, limits: Limits) -> None:
         self.models, self.limits, self._device, self._folder = models, limits, device, folder
         self._lock, self._loaded = threading.Lock(), dict[str, Any]()
+
+    def line_of(self, error: Exception) -> str:
+        """The command line's one line on ``error``, in which files have no folders of the studio's; a developer also
+        sees where it comes from."""
+        trace()
+        return re.sub(re.escape(os.path.join(self._folder, "")) + r"[^/\\\s]+[/\\]", "", line_for(error))
 
     # ------------------------------------------------------------------------------------------------------- models
 
@@ -318,12 +325,6 @@ class Studio:
         with path.open("rb") as file:
             stream = self.images().read(file)
         return stream.tokens.reshape(-1, stream.header.grid[-1]).T
-
-
-def shown_error(error: Exception) -> str:
-    """The line for the page; a developer sees where it comes from."""
-    trace()
-    return line_for(error)
 
 
 def _stem(path: Path) -> str:
