@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define MOST_BYTES (1 << 25)
-#define MOST_TOKENS 40 /* of a stream whose sound is made, too: which takes long where every step is checked */
+#define MOST_TOKENS 16 /* of a stream whose sound is made, too: which takes long where every step is checked */
 
 typedef struct bytes {
     uint8_t *data;

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from vqaudio.codecs.speech import Codec
 HERE = Path(__file__).resolve().parent
 PRETRAINED = Path(vqaudio.__file__).parent / "pretrained"
 BUILDS = {"C, cc -O2": ("-O2",), "C, cc -O3 -march=native": ("-O3", "-march=native")}
-REPEATS = 3  # of which the quickest counts
+REPEATS = 3  # of which the quickest counts, of commands and of calls
 STREAMS = {"codes": "prior", "sound": "packed"}  # what is asked for, and of which coder's stream
 
 
@@ -101,22 +102,25 @@ def in_python(codec: Codec, seconds: float, folder: Path) -> dict[str, float]:
     return found
 
 
-def measure(seconds: float, folder: Path) -> dict[str, Any]:
-    """All rows."""
+def measure(seconds: float, folder: Path) -> Iterator[dict[str, Any]]:
+    """The document, after each row that is added to it."""
     codec = vqaudio.load("speech", "cpu")
     codec.warm_up()
     make_streams(codec, seconds, folder)
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
+    document = {"seconds": seconds, "machine": platform.machine(), "rows": rows}
     for name, flags in BUILDS.items():
         program = folder / "decode"
         sources = (HERE / "vqaudio.c", HERE / "main.c")
         subprocess.run(["cc", "-std=c99", *flags, *sources, "-o", program, "-lm"], check=True)
         model = PRETRAINED / "speech"
         rows[name] = by_program({"codes": [program, "--codes", model], "sound": [program, model]}, seconds, folder)
+        yield document
     if (found := in_node(seconds, folder)) is not None:
         rows["C, WebAssembly in node"] = found
+        yield document
     rows["Python and Numba"] = in_python(codec, seconds, folder)
-    return {"seconds": seconds, "machine": platform.machine(), "rows": rows}
+    yield document
 
 
 def page(document: dict[str, Any]) -> str:
@@ -140,11 +144,11 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        document = measure(arguments.seconds, Path(folder))
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "speed.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (arguments.output / "speed.md").write_text(page(document), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        for document in measure(arguments.seconds, Path(folder)):
+            (arguments.output / "speed.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            (arguments.output / "speed.md").write_text(page(document), encoding="utf-8")
 
 
 if __name__ == "__main__":
