@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import VOCODED
 from sounds import noise
+from test_house import ROOT
 
 from vqaudio.arrays import Floats
 from vqaudio.codecs.bundled import PRETRAINED
@@ -143,7 +144,7 @@ print("codes", main(["encode", demo, "-o", "b.vqa", "-q"]))
 open("picture.png", "wb").write(b"\\x89PNG\\r\\n")
 print(main(["encode", "picture.png", "-o", "c.vqa"]))
 print(main(["encode", demo, "-o", "c.vqa", "--device", "cuda"]))
-print(main(["train", "none.toml", "--data", "x", "-o", "run"]))
+print(main(["train", {str(ROOT / "recipes/speech/speech.toml")!r}, "--data", "x", "-o", "run"]))
 """
     said = run(code, tmp_path)
     assert "Traceback" not in said
