@@ -82,12 +82,12 @@ sys.argv[1:] = sys.argv[3:]
 sys.exit(main())
 """
 LOADED = {  # by each verb, at some stage
-    "typer": ["encode", "talk.wav"],
+    "typer": ["encode", "talk.wav", "--quiet"],
     "vqaudio.cli.options": ["--help"],
-    "vqaudio.io.sound": ["encode", "talk.wav"],
-    "torch.nn": ["encode", "talk.wav"],
+    "vqaudio.io.sound": ["encode", "talk.wav", "--quiet"],
+    "torch.nn": ["encode", "talk.wav", "--quiet"],
     "vqaudio.models.checkpoint": ["models"],
-    "numba": ["sample", "--seconds", "0.1"],
+    "numba": ["sample", "--seconds", "0.1", "--quiet"],
     "vqaudio.training.shards": ["prepare", "talk", "-o", "shards"],
 }
 
