@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -31,15 +31,8 @@ REPEATS = 3  # of which the quickest counts, of commands and of calls
 STREAMS = {"codes": "prior", "sound": "packed"}  # what is asked for, and of which coder's stream
 
 
-class Used(NamedTuple):
-    """What a process used: seconds of the processor, and megabytes at its peak."""
-
-    seconds: float
-    megabytes: float
-
-
-def used(*words: object) -> Used:
-    """By the quickest of several runs of a command."""
+def used(*words: object) -> float:
+    """Seconds of the processor that a command takes, by the quickest of several runs."""
     runs = []
     for _ in range(REPEATS):
         process = subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -47,7 +40,7 @@ def used(*words: object) -> Used:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"{' '.join(map(str, words))} ended with {process.returncode}")
-        runs.append(Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000))
+        runs.append(usage.ru_utime + usage.ru_stime)
     return min(runs)
 
 
@@ -64,11 +57,10 @@ def by_program(program: dict[str, list[object]], seconds: float, folder: Path) -
     """Of a program that is called, for codes and for sound, with a stream and an output."""
     output = folder / "output"
     start = {what: used(*words, folder / "empty.vqa", output) for what, words in program.items()}
-    found = {"start_s": start["sound"].seconds}
+    found = {"start_s": start["sound"]}
     for what, words in program.items():
         whole = used(*words, folder / f"{STREAMS[what]}.vqa", output)
-        found[what] = seconds / (whole.seconds - start[what].seconds)
-        found["megabytes"] = whole.megabytes
+        found[what] = seconds / (whole - start[what])
     return found
 
 
@@ -97,8 +89,7 @@ def in_python(codec: Codec, seconds: float, folder: Path) -> dict[str, float]:
             runs.append(time.process_time() - begun)
         found[what] = seconds / min(runs)
     command = (sys.executable, "-m", "vqaudio", "decode", "--force", "-o", folder / "output.wav")
-    found["start_s"] = used(*command, folder / "empty.vqa").seconds
-    found["megabytes"] = used(*command, folder / "packed.vqa").megabytes
+    found["start_s"] = used(*command, folder / "empty.vqa")
     return found
 
 
@@ -130,12 +121,12 @@ def page(document: dict[str, Any]) -> str:
         "",
         f"{document['seconds']:.0f} s of speech, {document['machine']}, one core, by the processor's time.",
         "",
-        "| times real time | bytes to codes under the prior | packed bytes to sound | start, s | memory, MB |",
-        "| --- | --- | --- | --- | --- |",
+        "| times real time | bytes to codes under the prior | packed bytes to sound | start, s |",
+        "| --- | --- | --- | --- |",
     ]
     for name, row in document["rows"].items():
         speeds = " | ".join(f"{row[what]:.1f}" for what in STREAMS)
-        lines.append(f"| {name} | {speeds} | {row['start_s']:.2f} | {row['megabytes']:.0f} |")
+        lines.append(f"| {name} | {speeds} | {row['start_s']:.2f} |")
     return "\n".join(lines) + "\n"
 
 
