@@ -60,7 +60,7 @@ def conversions(codec: Codec) -> dict[str, float]:
         with cores(2):
             rows["decode 6 s, two cores"] = 6 / best(lambda: codec.decode(short_stream))
             rows["decode 60 s, two cores"] = 60 / best(lambda: codec.decode(stream))
-    if codec.model.prior is not None and codec.model.prior.speakers is None:
+    if (prior := codec.model.prior_network()) is not None and not prior.config.features:
         coder, codes = codec.block_coder(Coder.PRIOR), stream.tokens[0, :2048]
         payload = coder.encode(codes)
         seconds = len(codes) * codec.model.samples_per_token / RATE

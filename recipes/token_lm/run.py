@@ -19,10 +19,12 @@ from model import PADDING, Batch, TextTokenLM, spelled
 from torch import Tensor
 
 import vqaudio
+from vqaudio.codecs.bundled import model_folder
 from vqaudio.codecs.corpora import LocalEncoder, run_facts, tokenize_corpus
 from vqaudio.codecs.tokenizing import detokenize, row_of
 from vqaudio.io.atomic import atomic_write
 from vqaudio.io.token_tables import TokenRow, read_rows
+from vqaudio.models.checkpoint import load_model
 from vqaudio.training.packing import is_validation
 
 HELD_OUT = 0.02  # the share, and by their names the utterances, that the bundled model has not learnt from either
@@ -139,7 +141,7 @@ def main() -> None:
     tokens = smoke_corpus(options.output) if options.smoke else options.tokens
     steps = 4 if options.smoke else options.steps
 
-    codec = vqaudio.load(options.model, "cpu")
+    codec, prior = vqaudio.load(options.model, "cpu"), load_model(model_folder(options.model)).prior
     rows = [row for row in read_rows(tokens) if row.transcript]
     out = [row for row in rows if is_validation(row.path, HELD_OUT)] or rows[:1]
     learnt = [spoken(row) for row in rows if row not in out]
@@ -148,7 +150,7 @@ def main() -> None:
     result: dict[str, Any] = {"learnt": len(learnt), "held_out": len(held_out), "curves": {}}
     for name, hears_text in (("without text", False), ("with text", True)):
         torch.manual_seed(0)
-        model = TextTokenLM(codec.model.prior, codec.num_quantizers, hears_text=hears_text)
+        model = TextTokenLM(prior, codec.num_quantizers, hears_text=hears_text)
         result["curves"][name] = trained(model, learnt, held_out, options.minutes, steps)
     result["prior"] = result["curves"]["with text"][0]["bits"]  # the last layer begins at zero
     with atomic_write(options.output / "curve.json", overwrite=True) as file:

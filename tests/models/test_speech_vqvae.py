@@ -108,7 +108,7 @@ def test_an_encoder_of_the_spectrum_hears_no_further_than_its_context() -> None:
     for name, value in model.encoder.named_parameters():
         if "pointwise" in name:  # which begin at zero
             torch.nn.init.normal_(value, std=0.1)
-    vector, context = 4 * 64, model.encoder.reach.before
+    vector, context = 4 * 64, model.config.encoder.reach.before
     assert model.encoder_reach.before == 4 * context
     wave = noise(1, 60 * vector)
     part = wave[:, (25 - context) * vector : (35 + context) * vector]
