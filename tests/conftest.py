@@ -16,6 +16,7 @@ import torch
 from vqaudio.cli import main as cli
 from vqaudio.codecs.speech import Codec, load
 from vqaudio.models import checkpoint
+from vqaudio.models.checksums import write_sums
 from vqaudio.models.config import (
     AudioVQVAEConfig,
     AugmentConfig,
@@ -68,8 +69,10 @@ def _save(folder: Path, seed: int, config: SpeechModelConfig = TINY) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model of 16 kHz, 64 samples a token, 100 codes."""
-    return _save(tmp_path_factory.mktemp("models") / "tiny", 0)
+    """The folder of a model of 16 kHz, 64 samples a token, 100 codes, with checksums as bundled ones have."""
+    folder = _save(tmp_path_factory.mktemp("models") / "tiny", 0)
+    write_sums(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vqaudio.codecs import bundled
 from vqaudio.io.image import read_picture
+from vqaudio.models.checksums import write_sums
 from vqaudio.models.config import PhaseConfig, TrainConfig, model_to_mapping
 from vqaudio.models.strict import to_mapping
 
@@ -22,7 +23,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, monkeypa
     """A package whose bundled models are tiny."""
     folder = tmp_path_factory.mktemp("pretrained")
     (folder / "speech").symlink_to(tiny_model)
-    save_model(folder / "images")
+    write_sums(save_model(folder / "images"))
     monkeypatch.setattr(bundled, "PRETRAINED", folder)
     return folder
 
@@ -80,7 +81,8 @@ def test_either_coder_decodes_to_the_same_picture(run: Run, photo: Path, tmp_pat
 def test_models_and_inputs_that_do_not_match(run: Run, photo: Path, talk: Path) -> None:
     done = run("encode", photo, talk, "-o", "out", "--model", "speech")
     assert done.code == 1
-    assert done.lines == [f"vqaudio: {photo}: is a picture, and model speech codes sounds; use --model images"]
+    assert done.lines[0] == f"vqaudio: {photo}: is a picture, and model speech codes sounds; use --model images"
+    assert done.lines[1].startswith("2 files, 1 failed, ")
     done = run("encode", talk, "--model", "images")
     assert done.lines == [f"vqaudio: {talk}: is a sound, and model images codes pictures; use --model speech"]
     run("encode", photo)

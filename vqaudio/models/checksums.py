@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from vqaudio.errors import ModelError
-from vqaudio.models.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from vqaudio.models.folder import CONFIG_FILE, WEIGHTS_FILE
 from vqaudio.models.sources import SOURCES_FILE
 
 SUMS_FILE = "SHA256SUMS"
