@@ -74,7 +74,7 @@ def test_the_python_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     wave = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     known = {"wave": wave, "sample_rate_hz": 16000}
     exec(textwrap.dedent(snippet), known)
-    assert known["wave"].shape == (1, 16000)  # type: ignore[attr-defined]
+    assert known["samples"].shape == (1, 16000)  # type: ignore[attr-defined]
     assert known["stream"].codes.shape[:2] == (1, 8)  # type: ignore[attr-defined]
 
 

@@ -1954,17 +1954,17 @@ static int predict(const network *n, activations *a, const uint16_t *codes, int 
     return frames;
 }
 
-/* The logarithm of 60 * (400 / 60) ** ((i + 0.5) / 64) Hz, rounded as PyTorch rounds it: a voice's phase adds up what
-   its pitch is wrong, and one unit in the last place of one of these is heard as -50 dB after a minute. */
+/* The logarithm of 60 * (400 / 60) ** ((i + 0.5) / 64) Hz, rounded to the nearest: a voice's phase adds up what its
+   pitch is wrong, and one unit in the last place of one of these is heard as -50 dB after a minute. */
 static const float LOG_HZ[PITCHES] = {
-    4.10916567f, 4.13880825f, 4.16845083f, 4.19809341f, 4.227736f,   4.25737858f, 4.28702068f, 4.31666327f,
-    4.34630585f, 4.37594843f, 4.40559053f, 4.43523312f, 4.4648757f,  4.49451828f, 4.52416086f, 4.55380344f,
+    4.10916567f, 4.13880825f, 4.16845083f, 4.19809341f, 4.227736f, 4.2573781f, 4.28702068f, 4.31666327f,
+    4.34630585f, 4.37594843f, 4.40559101f, 4.43523312f, 4.4648757f, 4.49451828f, 4.52416086f, 4.55380344f,
     4.58344603f, 4.61308813f, 4.64273071f, 4.67237329f, 4.70201588f, 4.73165846f, 4.76130104f, 4.79094315f,
-    4.82058573f, 4.85022831f, 4.87987089f, 4.90951347f, 4.93915606f, 4.96879816f, 4.99844074f, 5.02808332f,
-    5.05772591f, 5.08736849f, 5.11701107f, 5.14665318f, 5.17629576f, 5.20593834f, 5.23558092f, 5.26522303f,
+    4.82058573f, 4.85022831f, 4.87987089f, 4.90951347f, 4.93915558f, 4.96879816f, 4.99844074f, 5.02808332f,
+    5.05772591f, 5.08736849f, 5.11701059f, 5.14665318f, 5.17629576f, 5.20593834f, 5.23558092f, 5.2652235f,
     5.29486561f, 5.32450819f, 5.35415077f, 5.38379335f, 5.41343594f, 5.44307852f, 5.47272062f, 5.5023632f,
-    5.53200579f, 5.56164837f, 5.59129095f, 5.62093353f, 5.65057564f, 5.68021822f, 5.7098608f,  5.73950338f,
-    5.76914597f, 5.79878807f, 5.82843065f, 5.85807323f, 5.88771582f, 5.9173584f,  5.94700098f, 5.97664309f};
+    5.53200579f, 5.56164837f, 5.59129095f, 5.62093353f, 5.65057564f, 5.68021822f, 5.7098608f, 5.73950338f,
+    5.76914597f, 5.79878807f, 5.82843065f, 5.85807323f, 5.88771582f, 5.9173584f, 5.94700098f, 5.97664309f};
 
 /* The pitch that logits mean, 0 where there is no voice: the mean, in the log, of what is near the likeliest. */
 static float read_pitch(const float *logits)

@@ -45,7 +45,7 @@ def test_a_length_that_overflows(size: int) -> None:
 def test_a_million_chunks() -> None:
     data = bytearray(wav(b""))
     data[12:12] = (b"LIST" + bytes(4)) * 2**20
-    assert said_by(lambda: read(bytes(data)), 256 * MIB) == ""
+    assert "is no sound file" in said_by(lambda: read(bytes(data)), 256 * MIB)
 
 
 def test_a_million_pages() -> None:

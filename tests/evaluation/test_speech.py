@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from sounds import talk
 
 from vqaudio.cli import main as cli
 from vqaudio.codecs.sampler import Conditioner, export
@@ -87,7 +88,7 @@ def test_utterances_are_shown_with_their_sound_and_files_that_fail_are_named(
 def test_a_model_with_speakers_speaks_as_the_recording_does(voiced_codec: Codec, tmp_path: Path) -> None:
     for name in ("bob/1.wav", "carl/1.wav", "carl/short.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        soundfile.write(tmp_path / name, noise(1000 if "short" in name else RATE), RATE)
+        soundfile.write(tmp_path / name, talk(150, 0.1 if "short" in name else 1.2), RATE)
     seen: list[Utterance] = []
     result = evaluate(voiced_codec, tmp_path, EvaluationOptions(metrics=()), watch=seen.append)
     bob = voiced_codec.decode(seen[0].stream, speaker="bob")[0]

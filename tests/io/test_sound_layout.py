@@ -92,7 +92,9 @@ def test_the_program_codes_what_can_be_read_and_fails(run: Run, tiny_model: Path
     (tmp_path / "unwritten.wav").write_bytes(unwritten(0, LIST))
     done = run("encode", "cut.wav", "unwritten.wav", "--model", tiny_model)
     assert done.code == 1
-    assert [line.split(": ")[:2] for line in done.lines] == [["vqaudio", "cut.wav"], ["vqaudio", "unwritten.wav"]]
+    *told, summary = done.lines
+    assert [line.split(": ")[:2] for line in told] == [["vqaudio", "cut.wav"], ["vqaudio", "unwritten.wav"]]
+    assert summary.startswith("2 files, 1 failed, ")
     assert "what could be read is coded" in done.lines[0]
     for name, seconds in (("cut", "0.50"), ("unwritten", "1.00")):
         assert f"{name}.vqa: {seconds} s".encode() in done.out
