@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import children
@@ -30,6 +31,14 @@ def wait(*arguments):
 container.StreamWriter.write = wait
 sys.exit(main(["encode", "talk.wav", "--model", sys.argv[1]]))
 """
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_heard() -> Iterator[None]:
+    """Whatever these tests run under: a shell's background job ignores Ctrl-C, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def begin(folder: Path, model: Path, *before: str, how: str = "") -> subprocess.Popen[bytes]:
@@ -85,8 +94,8 @@ LOADED = {  # by each verb, at some stage
     "typer": ["encode", "talk.wav", "--quiet"],
     "vqaudio.cli.options": ["--help"],
     "vqaudio.io.sound": ["encode", "talk.wav", "--quiet"],
-    "torch.nn": ["encode", "talk.wav", "--quiet"],
-    "vqaudio.models.checkpoint": ["models"],
+    "vqaudio.models.numpy_vocoder": ["encode", "talk.wav", "--quiet"],
+    "vqaudio.models.folder": ["models"],
     "numba": ["sample", "--seconds", "0.1", "--quiet"],
     "vqaudio.training.shards": ["prepare", "talk", "-o", "shards"],
 }
