@@ -70,7 +70,7 @@ def test_sixteen_bits_are_rounded_to_eight() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV"])
 def test_every_mode_is_read(mode: str) -> None:
-    kind = "tiff" if mode not in ("HSV", "PA") else "png"
+    kind = {"HSV": "png", "PA": "png", "YCbCr": "jpeg"}.get(mode, "tiff")
     image = Image.fromarray(gradient(6, 8)).convert(mode if mode not in ("HSV", "PA") else "RGB")
     read = read_picture(saved(image, kind))
     assert read.shape == (6, 8, 3)
