@@ -63,4 +63,4 @@ def test_the_page_tells_what_was_measured() -> None:
     document = {"model": "m", "seconds": 12.0, "machine_cores": 2, "cases": [case]}
     text = serve_load.page(document)
     assert "| 1 | 2 | 3 | 321 | 350 | 412 | 0.24 | 4 | 0.3 to 0.3 |" in text
-    assert "a machine of 2 cores that others used as well" in text
+    assert "a machine of 2 cores; the last column is what others took" in text

@@ -222,7 +222,7 @@ def page(document: dict[str, Any]) -> str:
         "# Talkers that a server holds",
         "",
         f"Model {document['model']}, runs of {document['seconds']:.0f} s on the loopback of a machine of "
-        f"{document['machine_cores']} cores that others used as well.",
+        f"{document['machine_cores']} cores; the last column is what others took of them.",
         "",
         f"| {' | '.join(HEAD)} |",
         f"|{' --- |' * len(HEAD)}",
