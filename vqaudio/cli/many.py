@@ -86,7 +86,7 @@ def run_jobs(jobs: Sequence[JobT], work: Callable[[JobT, Report], object], worke
             for job, part in zip(jobs[1:], parts[1:], strict=True):
                 one(job, part)
         else:
-            _side_by_side(one, jobs[1:], parts[1:], workers or os.cpu_count() or 1)
+            _side_by_side(one, jobs[1:], parts[1:], workers or len(os.sched_getaffinity(0)))
     for part in parts:
         report.entries += part.entries
         report.failed |= part.failed
