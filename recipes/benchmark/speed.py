@@ -28,7 +28,6 @@ from limits import best, cores, layer_costs, macs_per_sample, peaks, samplers, t
 import vqaudio
 from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.bundled import PRETRAINED
-from vqaudio.codecs.generation import generate
 from vqaudio.codecs.speech import Codec
 from vqaudio.io.resample import resample
 
@@ -67,10 +66,10 @@ def conversions(codec: Codec) -> dict[str, float]:
         with cores(1):
             rows["tokens to bytes under the prior"] = seconds / best(lambda: coder.encode(codes), 3)
             rows["bytes to tokens under the prior"] = seconds / best(lambda: coder.decode(payload, len(codes)), 3)
-            generate(codec, 0.1)
-            rows["drawing new tokens"] = 10 / best(lambda: generate(codec, 10), 3)
-            generate(codec, 0.1, 16)
-            rows["drawing new tokens, 16 at a time"] = 160 / best(lambda: generate(codec, 10, 16), 3)
+            codec.sample(seconds=0.1)
+            rows["drawing new tokens"] = 10 / best(lambda: codec.sample(seconds=10), 3)
+            codec.sample(16, seconds=0.1)
+            rows["drawing new tokens, 16 at a time"] = 160 / best(lambda: codec.sample(16, seconds=10), 3)
     return rows
 
 

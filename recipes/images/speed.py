@@ -18,7 +18,6 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 import numpy as np
 import torch
 
-from vqaudio.codecs.generation import generate_pictures
 from vqaudio.codecs.image import ImageCodec, load_images
 from vqaudio.codecs.pixelcnn_sampler import GridSampler
 from vqaudio.kernels.wavenet_reference import Draw, draw
@@ -60,10 +59,10 @@ def main() -> None:
     uniforms = np.random.default_rng([0, 0]).random(tokens)
     sampler = GridSampler(prior, *codec.config.grid[:2])
     agree = float((sampler.draw(uniforms) == naive(codec, uniforms)).mean())  # compiles, too
-    codec.decode(generate_pictures(codec, 1))
+    codec.decode(*codec.sample(1))
     figures = {
         "codes_a_tile": tokens,
-        "sample_16_pictures_s": best(lambda: codec.decode(generate_pictures(codec, PICTURES)), 3),
+        "sample_16_pictures_s": best(lambda: codec.decode(codec.side_by_side(codec.sample(PICTURES))), 3),
         "cached_codes_per_s": tokens / best(lambda: sampler.draw(uniforms), 5),
         "naive_codes_per_s": tokens / best(lambda: naive(codec, uniforms), 2),
         "codes_drawn_alike": agree,

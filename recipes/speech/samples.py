@@ -16,7 +16,6 @@ from scipy.signal import find_peaks
 
 import vqaudio
 from vqaudio.codecs.encoding import mixed
-from vqaudio.codecs.generation import generate
 from vqaudio.codecs.speech import Codec
 from vqaudio.dsp.loudness import measure_level
 from vqaudio.dsp.mel import log_mel
@@ -100,7 +99,7 @@ def new_speech(model: str, seconds: float, count: int) -> list[np.ndarray]:
     """Waves that a model draws, at the level that the codec works at."""
     codec = vqaudio.load(model, "cpu")
     assert isinstance(codec, Codec)
-    return [normalised(np.asarray(codec.decode(stream)[0])) for stream in generate(codec, seconds, count)]
+    return [normalised(np.asarray(codec.decode(stream)[0])) for stream in codec.sample(count, seconds=seconds)]
 
 
 def main() -> None:

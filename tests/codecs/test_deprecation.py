@@ -1,8 +1,13 @@
 """Forms of calls of the version before: they still work, and say what to write instead."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from pictures import save_model
 
+from vqaudio.codecs.generation import generate, generate_pictures
+from vqaudio.codecs.image import load_images
 from vqaudio.codecs.speech import Codec
 
 
@@ -25,3 +30,14 @@ def test_codes_in_the_order_of_the_file(hearing_codec: Codec) -> None:
     with pytest.warns(DeprecationWarning, match="num_quantizers"):
         stream = hearing_codec.stream_of(tokens)
     assert np.array_equal(stream.tokens, tokens)
+
+
+def test_functions_that_sample_is_now(talking_codec: Codec, tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match=r"codec\.sample"):
+        (stream,) = generate(talking_codec, 0.2, 1, 5, temperature=0.8)
+    (same,) = talking_codec.sample(seconds=0.2, seed=5, temperature=0.8)
+    assert np.array_equal(stream.tokens, same.tokens)
+    pictures = load_images(save_model(tmp_path / "tiny"), "cpu")
+    with pytest.warns(DeprecationWarning, match=r"codec\.sample"):
+        sheet = generate_pictures(pictures, 4, 3)
+    assert np.array_equal(sheet.tokens, pictures.side_by_side(pictures.sample(4, seed=3)).tokens)

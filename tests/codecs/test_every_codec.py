@@ -16,7 +16,7 @@ import vqaudio
 from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.base import BaseCodec
-from vqaudio.errors import ConfigError, ContainerError
+from vqaudio.errors import ConfigError, ContainerError, ModelError
 
 RATE = 16000
 KINDS = ("tiny", "talking", "voiced", "hearing", "vocoded", "picture", "classy picture")
@@ -124,3 +124,22 @@ def test_a_stream_saves_and_loads(case: Case, tmp_path: Path) -> None:
     loaded = vqaudio.Stream.load(tmp_path / "a.vqa", case.codec.block_coder(stream.header.coder))
     np.testing.assert_array_equal(loaded.tokens, stream.tokens)
     stream.save(tmp_path / "a.vqa", overwrite=True)
+
+
+def test_new_streams_are_drawn_or_refused(case: Case) -> None:
+    named = (
+        {"label": "cat"} if case.kind == "classy picture" else {"seconds": 0.2} if "picture" not in case.kind else {}
+    )
+    if not (case.codec._has_prior or case.kind == "classy picture"):
+        with pytest.raises(ModelError, match="prior"):
+            case.codec.sample(1, **named)
+        return
+    few, many = case.codec.sample(1, seed=3, **named), case.codec.sample(3, seed=3, **named)
+    assert np.array_equal(few[0].tokens, many[0].tokens)  # whatever else is drawn
+    for stream in many:
+        again = case.codec.read(io.BytesIO(written(stream)))
+        np.testing.assert_array_equal(again.tokens, stream.tokens)
+        assert case.decode(stream).shape == case.decode(again).shape
+    for wrong in ({"count": 0}, {"seed": -1}, {"temperature": 0.0}, {"top_p": 2.0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            case.codec.sample(**named, **wrong)

@@ -11,7 +11,6 @@ import torch
 import vqaudio
 from vqaudio.bitstream.header import Coder
 from vqaudio.bitstream.stream import Stream
-from vqaudio.codecs.generation import generate
 from vqaudio.codecs.sampler import Conditioner, export
 from vqaudio.codecs.speech import Codec
 from vqaudio.errors import ConfigError, ContainerError, ModelError
@@ -23,7 +22,7 @@ RATE = 16000
 def test_tokens_are_ancestral_draws_from_the_prior(talking_codec: Codec) -> None:
     prior = talking_codec.model.prior
     assert prior is not None
-    streams = generate(talking_codec, 0.3, count=3, seed=5, temperature=0.8, top_p=0.9)
+    streams = talking_codec.sample(3, seconds=0.3, seed=5, temperature=0.8, top_p=0.9)
     tokens = streams[0].tokens.shape[1]
     assert tokens == round(0.3 * RATE / 64)
     conditions = Conditioner(prior.wavenet)(np.zeros((tokens, 0), np.float32))
@@ -36,7 +35,7 @@ def test_tokens_are_ancestral_draws_from_the_prior(talking_codec: Codec) -> None
 
 
 def test_new_streams_decode_like_others(talking_codec: Codec) -> None:
-    (stream,) = generate(talking_codec, 0.2)
+    (stream,) = talking_codec.sample(seconds=0.2)
     wave = talking_codec.decode(stream)
     assert wave.shape == (1, stream.header.shape[0]) == (1, 50 * 64)
     assert np.isfinite(wave).all()
@@ -45,7 +44,7 @@ def test_new_streams_decode_like_others(talking_codec: Codec) -> None:
 def test_a_prompt_is_gone_on_from(talking_codec: Codec) -> None:
     noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1
     prompt = talking_codec.encode(noise, RATE)
-    (stream,) = generate(talking_codec, 0.1, prompt=prompt)
+    (stream,) = talking_codec.sample(seconds=0.1, prompt=prompt)
     spoken = prompt.tokens.shape[1]
     np.testing.assert_array_equal(stream.tokens[:, :spoken], prompt.tokens)
     assert stream.header.levels == prompt.header.levels
@@ -62,7 +61,7 @@ def test_a_prior_over_vectors_of_several_tokens_goes_on_with_the_right_one(heari
     prior = hearing_codec.model.prior
     assert prior is not None
     prompt = hearing_codec.encode(np.random.default_rng(0).standard_normal(3000).astype(np.float32), RATE)
-    (stream,) = generate(hearing_codec, 0.5, prompt=prompt)
+    (stream,) = hearing_codec.sample(seconds=0.5, prompt=prompt)
     spoken, new = prompt.tokens.shape[1], stream.tokens.shape[1] - prompt.tokens.shape[1]
     assert (spoken % 4, new) == (0, 124)
     uniforms = np.random.default_rng([0, 0]).random(new)
@@ -86,12 +85,12 @@ def test_a_prior_over_vectors_of_several_tokens_goes_on_with_the_right_one(heari
 )
 def test_bad_numbers_are_named(talking_codec: Codec, arguments: dict[str, float], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
-        generate(talking_codec, **{"seconds": 0.1, **arguments})  # type: ignore[arg-type]
+        talking_codec.sample(**{"seconds": 0.1, **arguments})  # type: ignore[arg-type]
 
 
 def test_without_a_prior_there_is_no_new_speech(tiny_codec: Codec) -> None:
     with pytest.raises(ModelError, match="no prior"):
-        generate(tiny_codec, 0.1)
+        tiny_codec.sample(seconds=0.1)
     with pytest.raises(ConfigError, match="packed"):
         tiny_codec.encode(np.zeros(100, np.float32), RATE, Coder.PRIOR)
 

@@ -18,13 +18,12 @@ import vqaudio
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream
 from vqaudio.codecs.facts import facts_of
-from vqaudio.codecs.generation import generate_pictures, grid_rows
 from vqaudio.codecs.image import DAMAGED_LEVEL, ImageCodec, load_images
 from vqaudio.codecs.speech import Codec
 from vqaudio.codecs.speech import load as load_sounds
 from vqaudio.errors import ConfigError, ContainerError, DataError, ModelError, PictureError
 from vqaudio.evaluation.image import contact_sheet, evaluate_pictures, likelihood, lossless_sizes
-from vqaudio.io.image import MAX_PIXELS
+from vqaudio.io.image import MAX_PIXELS, grid_rows
 from vqaudio.models import checkpoint
 from vqaudio.models import logistic_mixture as logistic
 from vqaudio.models.image_config import ImageVAEConfig
@@ -155,7 +154,7 @@ def test_models_without_a_prior(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no prior"):
         plain.encode(gradient(8, 8), Coder.PRIOR)
     with pytest.raises(ModelError, match="no prior"):
-        generate_pictures(plain)
+        plain.sample()
     with pytest.raises(ContainerError, match="does not have"):
         plain.check(dataclasses.replace(plain.encode(gradient(8, 8)).header, coder=Coder.PRIOR))
 
@@ -180,11 +179,14 @@ def test_models_are_loaded_as_what_they_are(folder: Path, tiny_model: Path, tmp_
 
 
 def test_the_same_seed_draws_the_same_tiles(codec: ImageCodec) -> None:
-    few, many = generate_pictures(codec, 2, seed=3), generate_pictures(codec, 6, seed=3)
-    assert np.array_equal(few.tokens[0], many.tokens[0, :2])
+    few, tiles = codec.sample(2, seed=3), codec.sample(6, seed=3)
+    assert all(np.array_equal(one.tokens, other.tokens) for one, other in zip(few, tiles, strict=False))
+    assert codec.decode(few[0]).shape == (8, 8, 3)
+    many = codec.side_by_side(tiles)
+    assert np.array_equal(codec.decode(many)[:8, 8:16], codec.decode(tiles[1]))
     assert many.header.shape == (16, 24)
     assert codec.decode(many).shape == (16, 24, 3)
-    assert not np.array_equal(few.tokens, generate_pictures(codec, 2, seed=4).tokens)
+    assert not np.array_equal(few[0].tokens, codec.sample(seed=4)[0].tokens)
     assert np.array_equal(codec.read(io.BytesIO(written(codec, many))).codes, many.tokens)
 
 
@@ -195,7 +197,7 @@ def test_rectangles_are_full() -> None:
 @pytest.mark.parametrize("wish", [{"count": 0}, {"count": 5000}, {"seed": -1}, {"temperature": 0}, {"top_p": 0}])
 def test_numbers_out_of_range(wish: dict[str, float], codec: ImageCodec) -> None:
     with pytest.raises(ConfigError, match=next(iter(wish))):
-        generate_pictures(codec, **wish)  # type: ignore[arg-type]
+        codec.sample(**wish)  # type: ignore[arg-type]
 
 
 def test_classes(codec: ImageCodec, tmp_path: Path) -> None:
@@ -203,13 +205,13 @@ def test_classes(codec: ImageCodec, tmp_path: Path) -> None:
     assert classy.default_coder() is Coder.PACKED
     assert classy.model.prior is not None
     classy.model.prior.logits_weight.weight.mul_(50)  # for draws to differ
-    cats, dogs = (generate_pictures(classy, 4, label=label).tokens for label in ("cat", "dog"))
+    cats, dogs = (classy.side_by_side(classy.sample(4, label=label)).tokens for label in ("cat", "dog"))
     assert not np.array_equal(cats, dogs)
     for wrong in (None, "cow"):
         with pytest.raises(ConfigError, match="cat, dog"):
-            generate_pictures(classy, label=wrong)
+            classy.sample(label=wrong)
     with pytest.raises(ConfigError, match="of no use"):
-        generate_pictures(codec, label="cat")
+        codec.sample(label="cat")
     with pytest.raises(ConfigError, match="told a class"):
         classy.block_coder(Coder.PRIOR)
 

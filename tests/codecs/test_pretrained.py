@@ -11,7 +11,6 @@ from pictures import gradient
 from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.bundled import PRETRAINED, bundled
 from vqaudio.codecs.facts import facts_of
-from vqaudio.codecs.generation import generate_pictures
 from vqaudio.codecs.image import ImageCodec, load_images
 from vqaudio.codecs.sampler import Conditioner, Sampler, export
 from vqaudio.codecs.speech import Codec, load
@@ -154,7 +153,7 @@ def test_pictures_come_back_alike(images: ImageCodec) -> None:
 
 
 def test_the_prior_makes_pictures_small(images: ImageCodec) -> None:
-    picture = images.decode(generate_pictures(images, 4))  # which the prior finds likely
+    picture = images.decode(images.side_by_side(images.sample(4)))  # which the prior finds likely
     stream = images.encode(picture)
     sizes = {}
     for coder in Coder:

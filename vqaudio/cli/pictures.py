@@ -164,14 +164,14 @@ def sample_pictures(
     report: Report,
 ) -> None:
     """Draws new pictures, and writes them side by side as one or, where ``output`` ends in .vqa, as a stream."""
-    from vqaudio.codecs.generation import generate_pictures
     from vqaudio.io.image import check_suffix, write_picture
 
     target = output or "sample.png"
     as_stream = Path(target).suffix.lower() == ".vqa"
     suffix = ".png" if as_stream or target == STANDARD else check_suffix(target)
     with announced_compiling(report), report.progress("drawing codes") as progress:
-        stream = generate_pictures(codec, count, seed, temperature, top_p, label, progress)
+        tiles = codec.sample(count, seed=seed, temperature=temperature, top_p=top_p, label=label, progress=progress)
+    stream = codec.side_by_side(tiles)
     with report.guard(target), binary_output(target, force) as file:
         if as_stream:
             file.write(_as_bytes(codec, stream))

@@ -88,13 +88,19 @@ def sample(
     check_targets(jobs)
     report = report_for(jobs, quiet, as_json, verbose)
     codec = load_ready(model, device, report)
-    from vqaudio.codecs.generation import generate
-
     opening = read_prompt(codec, prompt) if prompt else None
     voice = Voices(report).of(codec, speaker)
     codec.check_speaker(voice)  # before the work rather than after it
     with report.progress("drawing tokens") as progress:
-        streams = generate(codec, seconds, count, seed, temperature, top_p, opening, progress)
+        streams = codec.sample(
+            count,
+            seconds=seconds,
+            prompt=opening,
+            seed=seed,
+            temperature=temperature,
+            top_p=top_p,
+            progress=progress,
+        )
     for target, stream in zip(targets, streams, strict=True):
         with report.guard(target):
             write_sample(codec, stream, target, seed, force, voice, report)

@@ -220,8 +220,6 @@ class Studio:
         self, seconds: float, seed: int, temperature: float, top_p: float, prompt: Path | None, progress: Progress
     ) -> Result:
         """New speech from the prior, which may go on from a prompt; raises as :meth:`take`."""
-        from vqaudio.codecs.generation import generate
-
         report, folder = self._begin(progress)
         if not 0 < seconds <= self.limits.sound_s:
             raise ConfigError(f"{seconds:g} s of new sound is not valid: give above 0 to {self.limits.sound_s:g}")
@@ -231,7 +229,9 @@ class Studio:
             self.copy_sound(prompt, heard)
             opening = read_prompt(codec, str(heard))
         with report.progress("drawing tokens") as tell:
-            (stream,) = generate(codec, seconds, 1, seed, temperature, top_p, opening, tell)
+            (stream,) = codec.sample(
+                seconds=seconds, prompt=opening, seed=seed, temperature=temperature, top_p=top_p, progress=tell
+            )
         result = Result({"sample": folder / "sample.wav", "stream": folder / "sample.vqa"})
         for path in result.files.values():
             write_sample(codec, stream, str(path), seed, False, None, report)

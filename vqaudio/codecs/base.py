@@ -15,6 +15,7 @@ from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, FrequencyModel, PackedCoder, PriorCoder
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.codecs.bundled import Stream
+from vqaudio.codecs.progress import Progress, ignore
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 
 _NOUNS = {Modality.AUDIO: "sound", Modality.IMAGE: "picture"}
@@ -42,6 +43,30 @@ class BaseCodec(abc.ABC):
 
         Raises:
             ConfigError: the model has no prior, or one that must be told what no stream names.
+        """
+
+    @abc.abstractmethod
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        progress: Progress = ignore,
+    ) -> list[Stream]:
+        """Draws ``count`` new streams from the prior (VQ-VAE, section 3.3).
+
+        Args:
+            count: each stream is another draw; the same seed draws the same first ones, however many more are drawn.
+            seed: 0 to 2**63 - 1.
+            temperature: above 0; 1 draws from the prior itself, less keeps to what is likely.
+            top_p: above 0 to 1; draws only from the likeliest codes that together have this share.
+            progress: is told the share that is done, 0 to 1.
+
+        Raises:
+            ModelError: the model has no prior, or one that must be told what cannot be told here.
+            ConfigError: a number is out of range.
         """
 
     @abc.abstractmethod

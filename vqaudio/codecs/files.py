@@ -15,12 +15,7 @@ from vqaudio.codecs.tokens import read_ranges
 from vqaudio.errors import ContainerError
 from vqaudio.io.sound_writer import SoundWriter
 
-Progress = Callable[[float], None]  # is told the share that is done, 0 to 1
 OpenWriter = Callable[[int, int], AbstractContextManager[SoundWriter]]  # of a sample rate and a number of channels
-
-
-def ignore(share: float) -> None:
-    """A :data:`Progress` that nobody watches."""
 
 
 @dataclass(frozen=True)

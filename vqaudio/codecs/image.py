@@ -4,7 +4,7 @@ A picture is cut into tiles, padded right and below; each is coded by itself. A 
 a cell)``, tiles row by row, and each of its blocks holds whole tiles, so that damage costs those alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,11 @@ from vqaudio.bitstream.stream import Stream as StreamInMemory
 from vqaudio.codecs.base import BaseCodec
 from vqaudio.codecs.bundled import Stream, choose_device, model_folder
 from vqaudio.codecs.deprecation import options_were_positional
-from vqaudio.codecs.files import Progress, ignore
-from vqaudio.codecs.pixelcnn_sampler import picture_frequency_model
-from vqaudio.errors import ContainerError, ModelError, PictureError
-from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, tile_grid, to_tiles
+from vqaudio.codecs.pixelcnn_sampler import picture_frequency_model, sample_tiles
+from vqaudio.codecs.progress import Progress, ignore
+from vqaudio.codecs.sampling import SampleOptions
+from vqaudio.errors import ConfigError, ContainerError, ModelError, PictureError
+from vqaudio.io.image import MAX_PIXELS, Picture, from_tiles, grid_rows, tile_grid, to_tiles
 from vqaudio.models import checkpoint
 from vqaudio.models.frozen import frozen_copy
 from vqaudio.models.image_config import ImageVQVAEConfig
@@ -31,6 +32,7 @@ from vqaudio.models.logistic_mixture import mean_levels
 _BLOCK_TOKENS = 4096  # about: some kilobytes a block, of which its frame takes 12 bytes
 _BATCH_TILES = 64  # coded at once
 DAMAGED_LEVEL = 128  # grey
+MOST_SAMPLES = 4096
 
 
 class ImageCodec(BaseCodec):
@@ -117,6 +119,47 @@ class ImageCodec(BaseCodec):
         """The numbers of the tiles, row by row, that ``damage`` costs."""
         size = self.config.tile_tokens
         return slice(damage.first_token // size, damage.last_token // size + 1)
+
+    # ---------------------------------------------------------------------------------------------------- new pictures
+
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        label: str | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        progress: Progress = ignore,
+    ) -> list[Stream]:
+        """Draws new tiles, a stream each; :meth:`side_by_side` makes one picture of them. See :meth:`BaseCodec.sample`.
+
+        ``label`` is the class, where the model's prior must be told one.
+
+        Raises:
+            ModelError: the model has no prior.
+            ConfigError: a number is out of range, or the class is not known, missing, or of no use to this model.
+        """
+        if self.model.prior is None:
+            raise ModelError("the model has no prior, so it cannot draw pictures by itself; give one that has")
+        options = SampleOptions(count=count, seed=seed, temperature=temperature, top_p=top_p, most=MOST_SAMPLES)
+        drawn = sample_tiles(self.model, options, self._class_number(label), progress)
+        return [self.stream_of(tile[None], 1) for tile in drawn]
+
+    def _class_number(self, label: str | None) -> int | None:
+        classes = self.config.classes
+        if not classes:
+            if label is not None:
+                raise ConfigError(f"label = {label!r} is of no use: the model knows no classes; leave it out")
+            return None
+        if label not in classes:
+            raise ConfigError(f"label = {label!r} is not valid: give one of {', '.join(classes)}")
+        return classes.index(label)
+
+    def side_by_side(self, tiles: Sequence[StreamInMemory]) -> Stream:
+        """The stream of one picture: those of single tiles, row by row in the squarest full rectangle."""
+        codes = np.concatenate([tile.tokens.reshape(1, *self.config.grid) for tile in tiles])
+        return self.stream_of(codes, grid_rows(len(tiles)))
 
     # ------------------------------------------------------------------------------------------------------- streams
 

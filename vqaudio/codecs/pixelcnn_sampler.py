@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vqaudio.bitstream.entropy import FrequencyModel
+from vqaudio.bitstream.entropy import Codes, FrequencyModel
+from vqaudio.codecs.progress import Progress
+from vqaudio.codecs.sampling import SampleOptions
 from vqaudio.errors import ConfigError
 from vqaudio.models.image_vqvae import ImageVQVAE
 from vqaudio.models.pixelcnn import GatedPixelLayer, PixelCNN
@@ -71,6 +73,19 @@ class GridSampler:
     def draw(self, uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
         """A grid, one of ``uniforms[rows * columns * latents]`` (0 to below 1) a code."""
         return self._kernel.generate(uniforms, self._rule).astype(np.int32).reshape(self._shape)
+
+
+def sample_tiles(model: ImageVQVAE, options: SampleOptions, label: int | None, progress: Progress) -> Codes:
+    """New tiles ``[count, rows, columns, latents]`` from the prior of ``model``, told the class ``label`` where it
+    knows classes."""
+    assert model.prior is not None
+    rows, columns, latents = model.config.grid
+    sampler = GridSampler(model.prior, rows, columns, options.temperature, options.top_p, label)
+    drawn = np.empty((options.count, rows, columns, latents), np.int32)
+    for index in range(options.count):
+        drawn[index] = sampler.draw(options.generator(index).random(rows * columns * latents))
+        progress((index + 1) / options.count)
+    return drawn
 
 
 def grid_frequency_model(network: PixelCNN, rows: int, columns: int) -> Callable[[], FrequencyModel]:

@@ -1,4 +1,4 @@
-"""How a decoder draws: what a caller may ask for, and what a decoder is told."""
+"""How a decoder and a prior draw: what a caller may ask for, and what a decoder is told."""
 
 import math
 from dataclasses import dataclass
@@ -50,6 +50,43 @@ class DecodeOptions:
     def rate_of(self, header: Header) -> int:
         """The sample rate of what becomes of a stream with this header."""
         return header.sample_rate_hz if self.sample_rate_hz is None else self.sample_rate_hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """How new codes are to be drawn from a prior.
+
+    Attributes:
+        count: 1 to ``most``: so many results.
+        seed: 0 to 2**63 - 1. The same seed draws the same results, however many more are drawn.
+        temperature: above 0; 1 draws from the prior itself, less keeps to what is likely.
+        top_p: above 0 to 1; draws only from the likeliest codes that together have this share.
+        most: the largest count that is allowed.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    count: int = 1
+    seed: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    most: int = 1024
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "count": (1 <= self.count <= self.most, f"1 to {self.most}"),
+            "seed": (0 <= self.seed < 2**63, f"0 to {2**63 - 1}"),
+            "temperature": (0 < self.temperature < math.inf, "a number above 0"),
+            "top_p": (0 < self.top_p <= 1, "above 0 up to 1"),
+        }
+        for name, (valid, allowed) in bounds.items():
+            if not valid:
+                raise ConfigError(f"{name} = {getattr(self, name)} is not valid: give {allowed}")
+
+    def generator(self, index: int) -> np.random.Generator:
+        """The random numbers of the result with the number ``index``."""
+        return np.random.default_rng([self.seed, index])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The codec for sounds: a model with the container around it. :func:`load` gives a :class:`Codec`."""
 
 import dataclasses
-import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from vqaudio.bitstream.container import StreamWriter
 from vqaudio.bitstream.entropy import Codes, FrequencyModel
 from vqaudio.bitstream.header import Coder, Header, Modality
 from vqaudio.bitstream.stream import Stream as StreamInMemory
-from vqaudio.codecs.base import BaseCodec
 from vqaudio.codecs.bundled import Stream, model_folder
 from vqaudio.codecs.decoding import decode_blocks, warm_decoder
 from vqaudio.codecs.deprecation import options_were_positional
@@ -26,28 +24,29 @@ from vqaudio.codecs.encoding import (
     beginning,
     encode_blocks,
     first_pass,
-    mixed,
     token_count,
 )
-from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, Progress, TranscodeResult, ignore
+from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, TranscodeResult
 from vqaudio.codecs.frequency import sound_frequency_model
 from vqaudio.codecs.pitch_shift import LONGEST_S, PitchKeeper, check_movable
+from vqaudio.codecs.progress import Progress, ignore
 from vqaudio.codecs.running import load_sound_model
 from vqaudio.codecs.samples import Samples
-from vqaudio.codecs.sampling import DecodeOptions, Sampling
-from vqaudio.codecs.speakers import Voice, named_voice, speaker_embedding
+from vqaudio.codecs.sampling import DecodeOptions, SampleOptions, Sampling
+from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.streaming import StreamDecoder, StreamEncoder
 from vqaudio.codecs.synthesis import STREAM_HOP
 from vqaudio.codecs.tokens import TokenRange, read_ranges
-from vqaudio.codecs.voice_file import load_voice, save_voice
-from vqaudio.errors import ContainerError, ModelError
+from vqaudio.codecs.voices import VoiceCodec
+from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler, resampled_length
 from vqaudio.models.config import SpeechModelConfig
-from vqaudio.models.folder import fingerprint, whole_sha256
-from vqaudio.models.sound_model import ParameterModel, SoundModel
+from vqaudio.models.folder import fingerprint
+from vqaudio.models.sound_model import ParameterModel
 
 _LOUDEST = float(np.finfo(np.float32).max)
 _DEFAULT = DecodeOptions()
+LONGEST_SAMPLE_S = 3600
 
 
 def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
@@ -68,7 +67,7 @@ def load(model: str | Path = "speech", device: str = "auto") -> "Codec":
 # -------------------------------------------------------------------------------------------------------------- codec
 
 
-class Codec(BaseCodec):
+class Codec(VoiceCodec):
     """A model that codes. ``fingerprint`` (32 bytes) names it in the streams that it makes.
 
     The level of each channel is normalised before coding and restored after. A sound's length and sample rate are
@@ -76,18 +75,6 @@ class Codec(BaseCodec):
     """
 
     modality = Modality.AUDIO
-    model: SoundModel
-
-    def __init__(self, model: SoundModel, fingerprint: bytes, folder: Path | None = None) -> None:
-        """``folder`` is the model's, where it has one."""
-        self.model = model.frozen()
-        self.fingerprint = fingerprint
-        self._folder = folder
-
-    @functools.cached_property
-    def _weights_sha256(self) -> bytes:
-        """The name of the whole model, the decoder included, to which voices belong."""
-        return self.fingerprint if self._folder is None else whole_sha256(self._folder)
 
     @property
     def config(self) -> SpeechModelConfig:
@@ -210,26 +197,6 @@ class Codec(BaseCodec):
         nothing = np.zeros((stream.header.channels, 0), np.float32)
         return Samples(np.concatenate([nothing, *blocks], axis=1), options.rate_of(stream.header))
 
-    def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
-        """The voice in a recording (floats ``[T]`` or ``[channels, T]``) of anybody, for :meth:`decode` to speak with.
-
-        Of several recordings of one person, take the mean of their voices.
-
-        Raises:
-            SoundError: the array is no sound, too short, silent, or no speech.
-            ModelError: the model knows no speakers.
-        """
-        sound = WaveSound(wave, sample_rate_hz)
-        return speaker_embedding(self.model, mixed(sound), sound.sample_rate_hz)
-
-    def save_voice(self, path: str | Path, voice: Voice, *, overwrite: bool = False) -> None:
-        """Keeps a voice out of :meth:`voice_of` in a file; see :func:`vqaudio.codecs.voice_file.save_voice`."""
-        save_voice(Path(path), voice, self._weights_sha256, overwrite)
-
-    def load_voice(self, path: str | Path) -> Voice:
-        """The voice in a file that :meth:`save_voice` wrote; ``ModelError`` where it is none, or of another model."""
-        return load_voice(Path(path), self._weights_sha256)
-
     def pitch_keeper(self, wave: npt.ArrayLike, sample_rate_hz: int) -> PitchKeeper:
         """The pitch of ``wave``, to be kept by voices; see :class:`vqaudio.codecs.pitch_shift.PitchKeeper`."""
         check_movable(self.model)  # before any work
@@ -241,16 +208,48 @@ class Codec(BaseCodec):
         """By how many semitones ``speaker`` must be moved (``pitch_semitones``) to keep the pitch of ``wave``."""
         return self.pitch_keeper(wave, sample_rate_hz).semitones(self.check_speaker(speaker))
 
-    def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
-        """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
-        if isinstance(speaker, str):
-            return named_voice(self.model, speaker)
-        if (speaker is None) != bool(self.config.speakers):
-            return speaker
-        if speaker is not None:
-            raise ModelError("the model knows no speakers: leave the speaker out, or give a model that does")
-        some = ", ".join(self.config.speakers[:3])
-        raise ModelError(f"the model must be told who speaks: give a speaker (such as {some}) or a recording of one")
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        seconds: float = 5.0,
+        prompt: StreamInMemory | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        progress: Progress = ignore,
+    ) -> list[Stream]:
+        """Draws streams of ``seconds`` (above 0, up to 3,600) of new sound; for the rest see :meth:`BaseCodec.sample`.
+
+        ``prompt`` is a stream of one channel that this model made: its tokens come first, and the new ones go on.
+
+        Raises:
+            ModelError: as there, or another model made the prompt.
+            ConfigError: a number is out of range, or the prompt has several channels.
+        """
+        from vqaudio.codecs.generation import sample_tokens
+
+        prior = self.model.prior_network()
+        if prior is None:
+            raise ModelError("the model has no prior, so it cannot speak by itself; give one that has")
+        if prior.config.features:
+            raise ModelError("the model's prior needs to be told who speaks, which cannot be chosen yet")
+        if not 0 < seconds <= LONGEST_SAMPLE_S:
+            raise ConfigError(f"seconds = {seconds} is not valid: give above 0 up to {LONGEST_SAMPLE_S}")
+        options = SampleOptions(count=count, seed=seed, temperature=temperature, top_p=top_p)
+        spoken, level = self._opening(prompt), prompt.header.levels[0] if prompt else 1.0
+        tokens = max(1, round(seconds * self.frame_rate)) * self.num_quantizers
+        drawn = sample_tokens(prior, tokens, options, spoken, progress)
+        whole = (np.concatenate([spoken, own]).reshape(1, -1, self.num_quantizers) for own in drawn)
+        return [self.stream_of(codes.transpose(0, 2, 1), level) for codes in whole]
+
+    def _opening(self, prompt: StreamInMemory | None) -> npt.NDArray[np.int32]:
+        if prompt is None:
+            return np.zeros(0, np.int32)
+        self.check(prompt.header)
+        if prompt.header.channels != 1:
+            raise ConfigError(f"the prompt has {prompt.header.channels} channels: give one of a single channel")
+        return prompt.tokens[0]
 
     def warm_up(self) -> None:
         """Compiles the decoder's kernels, or fetches the compiled code from the disk, before anyone waits for sound."""

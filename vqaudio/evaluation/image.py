@@ -19,12 +19,11 @@ from PIL import Image
 
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.bitstream.header import Coder
-from vqaudio.codecs.generation import generate_pictures, grid_rows
 from vqaudio.codecs.image import ImageCodec
 from vqaudio.errors import PictureError
 from vqaudio.evaluation.metrics.statistics import Mean, bootstrap_mean
 from vqaudio.io.atomic import atomic_write
-from vqaudio.io.image import Picture, from_tiles, to_tiles, write_picture
+from vqaudio.io.image import Picture, from_tiles, grid_rows, to_tiles, write_picture
 from vqaudio.io.image_corpora import Sample, find_pictures
 from vqaudio.models import logistic_mixture as logistic
 
@@ -181,7 +180,7 @@ def _write_report(codec: ImageCodec, shown: list[Picture], folder: Path) -> None
         rows += [*originals[first : first + columns], *decoded[first : first + columns]]
     _save(contact_sheet(rows, 2 * half), folder / "reconstructions.png")
     if codec.model.prior is not None and not codec.config.classes:
-        _save(codec.decode(generate_pictures(codec, 64)), folder / "samples.png")
+        _save(codec.decode(codec.side_by_side(codec.sample(64))), folder / "samples.png")
 
 
 def _save(picture: npt.NDArray[np.uint8], path: Path) -> None:

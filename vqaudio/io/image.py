@@ -169,6 +169,11 @@ def write_picture(file: IO[bytes], picture: Picture, suffix: str = ".png") -> No
 # -------------------------------------------------------------------------------------------------------------- tiles
 
 
+def grid_rows(count: int) -> int:
+    """Rows in which ``count`` pictures make the squarest full rectangle."""
+    return max(rows for rows in range(1, int(count**0.5) + 1) if count % rows == 0)
+
+
 def tile_grid(height: int, width: int, tile: int) -> tuple[int, int]:
     """Rows and columns of the tiles that cover a picture."""
     return -(-height // tile), -(-width // tile)
