@@ -28,7 +28,13 @@ def test_speaker_conversion(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert soundfile.info(tmp_path / "converted" / "0-bob.wav").frames == 25600
     results = json.loads((tmp_path / "results" / "conversion.json").read_text(encoding="utf-8"))
-    assert set(results["table"]) == {"reconstruction", "conversion", "to a learnt voice"}
+    assert set(results["table"]) == {
+        "reconstruction",
+        "conversion",
+        "to a stranger's voice",
+        "WORLD, moved",
+        "copied frames",
+    }
     assert len(results["renderings"]["conversion"]) == 2
     assert "| nearer to the target |" in (tmp_path / "results" / "conversion.md").read_text(encoding="utf-8")
     assert len(list((tmp_path / "results").glob("*.png"))) == 1

@@ -51,14 +51,19 @@ class PatchDiscriminator(nn.Module):
             heard.append(x)
         return Judgement(self.out(x), heard)
 
-    def adversary(self, predicted: Tensor, real: Tensor) -> Adversary:
-        """The losses of ``predicted[B, bands, frames]`` beside ``real``; the predictor's do not move the critic."""
-        on_real, on_predicted = self(real), self(predicted.detach())
-        critic = F.relu(1 - on_real.score.float()).mean() + F.relu(1 + on_predicted.score.float()).mean()
+    def adversary(self, predicted: Tensor, real: Tensor, converted: Tensor | None = None) -> Adversary:
+        """The losses of ``predicted[B, bands, frames]`` beside ``real``; the predictor's do not move the critic.
+
+        ``converted``, of the same shape, has no real counterpart: it is scored, and not matched.
+        """
+        made = predicted if converted is None else torch.cat([predicted, converted])
+        on_real, on_made = self(real), self(made.detach())
+        critic = F.relu(1 - on_real.score.float()).mean() + F.relu(1 + on_made.score.float()).mean()
         fixed: Callable[[Tensor], Judgement] = self._fixed
-        own = fixed(predicted)
+        own = fixed(made)
         pairs = [
-            (mine.float(), theirs.detach().float()) for mine, theirs in zip(own.layers, on_real.layers, strict=True)
+            (mine[: len(real)].float(), theirs.detach().float())
+            for mine, theirs in zip(own.layers, on_real.layers, strict=True)
         ]
         matching = torch.stack([(m - t).abs().mean() / t.abs().mean() for m, t in pairs]).mean()
         return Adversary(critic, -own.score.float().mean(), matching)

@@ -22,6 +22,7 @@ from vqaudio.models.discriminator import PatchDiscriminator
 from vqaudio.models.intelligibility import envelope_decorrelation
 from vqaudio.models.sound_model import ParameterModel
 from vqaudio.models.speaker_encoder import SpeakerEncoder, SpeakerTable
+from vqaudio.models.speech_classifier import SpeechClassifier
 from vqaudio.models.speech_model import SpeechModel
 from vqaudio.models.trainable import NATS_PER_BIT, Batch, Loss, Probe
 from vqaudio.models.vocoder_config import VocoderVQVAEConfig
@@ -29,7 +30,9 @@ from vqaudio.models.vocoder_config import VocoderVQVAEConfig
 _QUIET, _LOUD = -14.0, -7.0  # log power from which on an error weighs more, and from which on it weighs most
 _EDGE_FRAMES = 16  # at either end of a crop, which the discriminator does not see
 _MATCHING = 10.0  # weight of feature matching in the adversarial term, beside the score's 1
-_PREDICTED = ("bands", "envelopes", "pitch", "units", "adversarial")  # terms that need the decoder's prediction
+_PREDICTED = ("bands", "envelopes", "pitch", "units", "conversion", "adversarial")  # they need the decoder's prediction
+_NO_UNITS = "the data have no units of speech: make them with recipes/speaker_conversion/units.py"
+_TEACHERS = ("discriminator", "classifier")  # parts that a bundled model does not have
 
 
 class Parameters(NamedTuple):
@@ -52,21 +55,23 @@ def pitch_classes(f0_hz: Tensor) -> Tensor:
     return torch.where((f0_hz > 0)[..., None], classes, silent).transpose(1, 2)
 
 
-def _without_discriminator(model: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-    """Bundled models have no discriminator: one that is trained on begins with a fresh one."""
-    if not any(name.startswith(f"{prefix}discriminator.") for name in state):
-        own = model.get_submodule("discriminator").state_dict()
-        state.update({f"{prefix}discriminator.{name}": tensor for name, tensor in own.items()})
+def _without_teachers(model: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Bundled models have no teachers: one that is trained on begins with fresh ones."""
+    for teacher in (name for name in _TEACHERS if getattr(model, name) is not None):
+        if not any(name.startswith(f"{prefix}{teacher}.") for name in state):
+            own = model.get_submodule(teacher).state_dict()
+            state.update({f"{prefix}{teacher}.{name}": tensor for name, tensor in own.items()})
 
 
 class VocoderVQVAE(SpeechModel, ParameterModel):
     """Speech to tokens to speech parameters. Loss terms: ``codebook`` (the quantizer's, equation 3), ``bands`` (mean
     absolute error of log power, soft sounds weighing less), ``envelopes`` (1 less the correlation of how they rise and
     fall, :mod:`vqaudio.models.intelligibility`), ``pitch`` and ``units`` (cross entropy, nats a frame),
-    ``adversarial`` (the discriminator's and, against it, the predictor's) and ``prior`` (nats a token, the tokens
-    detached)."""
+    ``conversion`` (the classifier's, and what it says of the codes spoken with another voice of the batch,
+    :mod:`vqaudio.models.speech_classifier`), ``adversarial`` (the discriminator's and, against it, the predictor's) and
+    ``prior`` (nats a token, the tokens detached)."""
 
-    TERMS = ("codebook", "bands", "envelopes", "pitch", "units", "adversarial", "prior")
+    TERMS = ("codebook", "bands", "envelopes", "pitch", "units", "conversion", "adversarial", "prior")
     config: VocoderVQVAEConfig
 
     def __init__(self, config: VocoderVQVAEConfig) -> None:
@@ -79,8 +84,11 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
             dim = config.conditioning.voice_dim
             self.speaker_encoder = SpeakerEncoder(config.speaker_encoder, dim, config.sample_rate_hz)
             self.speakers = SpeakerTable(len(config.speakers), dim)
+        self.classifier: SpeechClassifier | None = None
+        if config.speakers and config.units:
+            self.classifier = SpeechClassifier(config.vocoder.bands, len(config.speakers), config.units)
         self.discriminator = PatchDiscriminator()
-        self.register_load_state_dict_pre_hook(_without_discriminator)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_without_teachers)  # type: ignore[no-untyped-call]
         self.add_prior()
 
     def parameters_of(self, features: Tensor) -> Parameters:
@@ -105,23 +113,29 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
 
     def missing_part(self, term: str) -> str:
         """See :meth:`SpeechModel.missing_part`."""
-        return "units above 0" if term == "units" and not self.config.units else super().missing_part(term)
+        if term == "units" and not self.config.units:
+            return "units above 0"
+        if term == "conversion" and self.classifier is None:
+            return "speakers, and units above 0"
+        return super().missing_part(term)
 
     # -------------------------------------------------------------------------------------------------- learning
 
-    def _heard_voice(self, wave: Tensor, speaker: Tensor) -> Tensor | None:
-        """Who speaks in ``wave[B, T]``: heard there, where the model can; else the voices of the speakers ``[B]``."""
+    def _heard_voice(self, batch: Batch) -> Tensor | None:
+        """Who speaks: heard in the batch's ``reference``, where the model can, so that the voice tells nothing of what
+        is said; else the voices of its speakers."""
         if self.speaker_encoder is None:
-            return self.voice(speaker)
-        voice: Tensor = self.speaker_encoder(wave)
+            return self.voice(batch["speaker"])
+        voice: Tensor = self.speaker_encoder(batch["reference"] if "reference" in batch else batch["wave"])
         if self.training:
             assert isinstance(self.speakers, SpeakerTable)
-            self.speakers.follow(speaker, voice.detach())
+            self.speakers.follow(batch["speaker"], voice.detach())
         return voice
 
     def loss(self, batch: Batch) -> Loss:
         """The loss of ``batch``: ``wave[B, T]`` (T a multiple of the vectors' samples, normalised level), ``bands[B,
-        bands, frames]`` and ``f0[B, frames]`` of its frames, and ``speaker[B]``.
+        bands, frames]`` and ``f0[B, frames]`` of its frames, and ``speaker[B]``; for a speaker encoder ``reference[B,
+        T]``, too, other speech of the same speakers.
 
         Raises:
             DataError: the batch has no speech parameters.
@@ -131,7 +145,8 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
         quantized = self.quantizer(self.encoder(self.emphasise(self._heard(wave))))
         metrics, terms = {"perplexity": quantized.perplexity}, {"codebook": quantized.loss}
         if any(self.objective[name] for name in _PREDICTED):
-            features = self.conditioning(self._jittered(quantized.z_q), self._heard_voice(wave, speaker))
+            voice, said = self._heard_voice(batch), self._jittered(quantized.z_q)
+            features = self.conditioning(said, voice)
             target, f0 = self._targets(batch)
             predicted = self.bands_head(features).float()
             terms["bands"] = self._bands_loss(predicted, target)
@@ -140,8 +155,13 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
                 terms["envelopes"] = self._envelopes_loss(predicted, target)
             if self.objective["units"]:
                 terms["units"] = self._units_loss(features, batch)
+            converted = None
+            if self.objective["conversion"]:
+                assert voice is not None
+                converted = self.bands_head(self.conditioning(said, voice.roll(1, 0))).float()
+                terms["conversion"] = self._conversion_loss(converted, batch, target)
             if self.objective["adversarial"]:
-                terms["adversarial"] = self._adversarial(predicted, target)
+                terms["adversarial"] = self._adversarial(predicted, target, converted)
         if self.objective["prior"]:
             terms["prior"] = self._prior_nll(quantized.codes, speaker)
             metrics["bits_per_token"] = terms["prior"].detach() / NATS_PER_BIT
@@ -157,7 +177,8 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
         channel = Equaliser(len(wave), augment.channel_db, rate, wave.device)
         centres = torch.from_numpy(band_centres(self.config.vocoder.bands, rate)).to(wave)
         bands = batch["bands"] + channel.response(centres)[..., None]
-        return {**batch, "wave": channel(wave), "bands": bands}
+        reference = {"reference": channel(batch["reference"])} if "reference" in batch else {}
+        return {**batch, "wave": channel(wave), "bands": bands, **reference}
 
     def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if "bands" not in batch or batch["bands"].shape[1] != self.config.vocoder.bands:
@@ -177,21 +198,35 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
 
     def _units_loss(self, features: Tensor, batch: Batch) -> Tensor:
         if "units" not in batch:
-            raise DataError("the data have no units of speech: make them with recipes/speaker_conversion/units.py")
+            raise DataError(_NO_UNITS)
         assert self.unit_head is not None
         return F.cross_entropy(self.unit_head(features).float(), batch["units"], ignore_index=-1)
 
-    def _adversarial(self, predicted: Tensor, target: Tensor) -> Tensor:
-        inner = slice(_EDGE_FRAMES, -_EDGE_FRAMES)
-        heard = predicted.clamp(min=self.config.vocoder.floor)
-        found = self.discriminator.adversary(heard[:, :, inner], target[:, :, inner])
+    def _conversion_loss(self, converted: Tensor, batch: Batch, target: Tensor) -> Tensor:
+        """Of the bands ``converted``, each row's words in the voice of the row before."""
+        if "units" not in batch:
+            raise DataError(_NO_UNITS)
+        assert self.classifier is not None
+        speaker, units = batch["speaker"], batch["units"]
+        floored = converted.clamp(min=self.config.vocoder.floor)
+        return self.classifier.loss(target, speaker, units) + self.classifier.fixed_loss(
+            floored, speaker.roll(1, 0), units
+        )
+
+    def _adversarial(self, predicted: Tensor, target: Tensor, converted: Tensor | None) -> Tensor:
+        inner, floor = slice(_EDGE_FRAMES, -_EDGE_FRAMES), self.config.vocoder.floor
+        own, others = (
+            None if bands is None else bands.clamp(min=floor)[:, :, inner] for bands in (predicted, converted)
+        )
+        assert own is not None
+        found = self.discriminator.adversary(own, target[:, :, inner], others)
         return found.critic + found.score + _MATCHING * found.matching
 
     @torch.no_grad()
     def probe(self, batch: Batch) -> Probe:
         """The errors of bands and pitch with the true codes, and of bands with those of the batch's next crop."""
         wave, speaker = batch["wave"], batch["speaker"]
-        codes, voice = self.encode(wave), self._heard_voice(wave, speaker)
+        codes, voice = self.encode(wave), self._heard_voice(batch)
         target, f0 = self._targets(batch)
         features = self.features(codes, voice)
         others = self.features(codes.roll(1, 0) if len(codes) > 1 else codes.flip(1), voice)
@@ -203,6 +238,12 @@ class VocoderVQVAE(SpeechModel, ParameterModel):
         }
         if self.objective["units"]:
             metrics["units"] = self._units_loss(features, batch)
+        if self.objective["conversion"]:
+            assert self.classifier is not None
+            assert voice is not None
+            converted = self.classifier(self.bands_head(self.features(codes, voice.roll(1, 0))).float()).speaker
+            pair = [converted.gather(1, who[:, None]) for who in (speaker.roll(1, 0), speaker)]
+            metrics["nearer"] = (pair[0] > pair[1]).float().mean()
         if self.objective["prior"]:
             metrics["bits_per_token"] = self._prior_nll(codes, speaker) / NATS_PER_BIT
         return Probe(metrics, codes)

@@ -94,7 +94,10 @@ ALL_SPEAKERS = ("*",)  # as a model's speakers: those of the data
 class AudioShards:
     """A shard folder, memory-mapped. Batches: ``wave[B, T]`` float32 of normalised level and ``speaker[B]`` int64; with
     speech parameters also ``bands[B, bands, frames]`` and ``f0[B, frames]``, float32, and where they have units of
-    speech (:mod:`vqaudio.training.units`) ``units[B, frames]`` int64, -1 beyond an utterance's end."""
+    speech (:mod:`vqaudio.training.units`) ``units[B, frames]`` int64, -1 beyond an utterance's end. For a model that
+    hears who speaks ``reference[B, T]``, a crop of any utterance of the same speaker."""
+
+    references = False  # whether batches have them; a model that is fitted says so
 
     def __init__(self, folder: Path) -> None:
         """Opens the folder and checks its index; :meth:`verify` checks the contents.
@@ -221,6 +224,7 @@ class AudioShards:
             hop, crop = model.encoder.hop_length, phase.crop_samples
             if crop % hop:
                 raise ConfigError(f"{phase.name}.crop_samples = {crop} is not valid: give a multiple of {hop}")
+        self.references = isinstance(model, VocoderVQVAEConfig) and model.speaker_encoder is not None
         return dataclasses.replace(config, model=model)
 
     def facts(self, samples: int, model: ModelConfig) -> dict[str, Any]:
@@ -242,7 +246,7 @@ class AudioShards:
         places, jitter = rng.random(batch_size), rng.uniform(-LEVEL_JITTER_DB, LEVEL_JITTER_DB, batch_size)
         gains = 10 ** (jitter / 20)
         drawn = [Drawn(*one) for one in zip(picks, places, gains, strict=True)]
-        return self._rows(drawn[rows], crop_samples)
+        return self._referred(drawn, rows, crop_samples, [seed, step])
 
     def validation_batches(self, crops: int, batch_size: int, crop_samples: int) -> Iterator[dict[str, Tensor]]:
         """The same ``crops`` crops of the validation part at each call, as batches of ``batch_size``."""
@@ -250,7 +254,7 @@ class AudioShards:
         picks = self._draw(rng, True, crops)
         drawn = [Drawn(utterance, place, 1.0) for utterance, place in zip(picks, rng.random(crops), strict=True)]
         for first in range(0, crops, batch_size):
-            yield self._rows(drawn[first : first + batch_size], crop_samples)
+            yield self._referred(drawn, slice(first, first + batch_size), crop_samples, [0])
 
     @functools.cached_property
     def _parts(self) -> dict[bool, _Part]:
@@ -265,6 +269,24 @@ class AudioShards:
         part = self._parts[validation]
         places = rng.integers(0, part.ends[-1], count)
         return [part.utterances[i] for i in np.searchsorted(part.ends, places, side="right")]
+
+    @functools.cached_property
+    def _spoken(self) -> dict[tuple[bool, int], list[Utterance]]:
+        """The utterances of each speaker, in the validation part (True) and in the rest."""
+        spoken: dict[tuple[bool, int], list[Utterance]] = {}
+        for utterance in self._utterances:
+            spoken.setdefault((utterance.validation, utterance.speaker), []).append(utterance)
+        return spoken
+
+    def _referred(self, drawn: list[Drawn], rows: slice, length: int, seed: list[int]) -> dict[str, Tensor]:
+        """The batch of ``rows`` of what was drawn, with references where they are wanted."""
+        batch = self._rows(drawn[rows], length)
+        if self.references:
+            rng = np.random.default_rng([*seed, 1])
+            own = [self._spoken[one.utterance.validation, one.utterance.speaker] for one in drawn]
+            others = [Drawn(heard[rng.integers(len(heard))], rng.random(), 1.0) for heard in own]
+            batch["reference"] = self._rows(others[rows], length)["wave"]
+        return batch
 
     def _rows(self, drawn: Sequence[Drawn], crop_samples: int) -> dict[str, Tensor]:
         """The batch of what was drawn."""
