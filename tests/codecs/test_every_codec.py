@@ -32,13 +32,13 @@ class Case:
 
     def _sound(self, size: int, *coder: object) -> Any:
         wave = 0.1 * np.random.default_rng(size).standard_normal(97 * size).astype(np.float32)
-        return self.codec.encode(wave, RATE, *coder)  # type: ignore[attr-defined]
+        return self.codec.encode(wave, RATE, *coder)
 
     def _picture(self, size: int, *coder: object) -> Any:
-        return self.codec.encode(gradient(max(1, size // 3), max(1, size // 2)), *coder)  # type: ignore[attr-defined]
+        return self.codec.encode(gradient(max(1, size // 3), max(1, size // 2)), *coder)
 
     def decode(self, stream: Stream) -> np.ndarray:
-        decoded: np.ndarray = self.codec.decode(stream, **self.options)  # type: ignore[attr-defined]
+        decoded: np.ndarray = self.codec.decode(stream, **self.options)
         return decoded
 
     @property

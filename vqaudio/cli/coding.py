@@ -179,7 +179,7 @@ def convert(
             "Left out, INPUT-S.wav lies beside INPUT.",
         ),
     ] = None,
-    model: ModelOption = "voices",
+    model: ModelOption = "speech",
     pitch: Annotated[
         str,
         typer.Option(

@@ -39,7 +39,7 @@ class Voices:
             ModelError: the model knows no speakers.
             SoundError: the file cannot be read, or there is too little speech in it to learn a voice from.
         """
-        if speaker is None or speaker in codec.config.speakers or not os.path.isfile(speaker):
+        if speaker is None or speaker in codec.speakers or not os.path.isfile(speaker):
             return speaker
         if speaker.endswith(VOICE_SUFFIX):
             return codec.load_voice(speaker)
@@ -71,13 +71,15 @@ def check_speakers(model: str, speakers: list[str]) -> None:
     """Raises ``ModelError``, before the model is loaded, for a speaker that is neither a name of its nor a file."""
     from vqaudio.codecs.bundled import model_folder
     from vqaudio.codecs.speakers import check_name
+    from vqaudio.codecs.voice_file import speaker_names
     from vqaudio.models.config import SpeechModelConfig
     from vqaudio.models.folder import read_config
 
-    config = read_config(model_folder(model))
+    folder = model_folder(model)
+    config = read_config(folder)
     for speaker in speakers:
         if isinstance(config, SpeechModelConfig) and not os.path.isfile(speaker):
-            check_name(config, speaker)
+            check_name(speaker_names(folder, config), speaker)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _launched(page: Any, looks: dict[str, Any], limits: "Limits", port: int | No
 @app.command(epilog="Example: vqaudio studio --open")
 def studio(
     model: ModelOption = "speech",
-    voices: Annotated[str, typer.Option("--voices", metavar="M", help="The model that converts voices.")] = "voices",
+    voices: Annotated[str, typer.Option("--voices", metavar="M", help="The model that converts voices.")] = "speech",
     images: Annotated[str, typer.Option("--images", metavar="M", help="The model of pictures.")] = "images",
     port: Annotated[
         int | None,

@@ -56,7 +56,7 @@ class Models:
     """The models that the studio works with: names of bundled ones, or folders."""
 
     speech: str = "speech"
-    voices: str = "voices"
+    voices: str = "speech"
     images: str = "images"
 
 
@@ -176,9 +176,13 @@ class Studio:
     def speakers(self) -> list[str]:
         """Names of voices, without loading their model."""
         from vqaudio.codecs.bundled import model_folder
+        from vqaudio.codecs.voice_file import speaker_names
+        from vqaudio.models.config import SpeechModelConfig
         from vqaudio.models.folder import read_config
 
-        return list(getattr(read_config(model_folder(self.models.voices)), "speakers", ()))
+        folder = model_folder(self.models.voices)
+        config = read_config(folder)
+        return list(speaker_names(folder, config)) if isinstance(config, SpeechModelConfig) else []
 
     # --------------------------------------------------------------------------------------------------- requests
 

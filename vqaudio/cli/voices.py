@@ -22,7 +22,7 @@ def _voices() -> None:
 def save(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The file to make; .voice is added where it is missing.")],
     references: Annotated[list[str], typer.Argument(metavar="REF", help="Sound files of one person, 3 s or more.")],
-    model: ModelOption = "voices",
+    model: ModelOption = "speech",
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,

@@ -7,9 +7,10 @@ picture, and what comes of codes.
 import abc
 import functools
 from collections.abc import Callable
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from vqaudio.bitstream.container import StreamReader
 from vqaudio.bitstream.entropy import BlockCoder, FrequencyModel, PackedCoder, PriorCoder
@@ -43,6 +44,19 @@ class BaseCodec(abc.ABC):
 
         Raises:
             ConfigError: the model has no prior, or one that must be told what no stream names.
+        """
+
+    @abc.abstractmethod
+    def encode(self, *args: Any, **options: Any) -> Stream:
+        """Codes a sound or a picture; what it takes is each codec's own."""
+
+    @abc.abstractmethod
+    def decode(self, *args: Any, **options: Any) -> npt.NDArray[Any]:
+        """The sound or the picture of a stream; damaged parts are silent, or grey.
+
+        Raises:
+            ModelError: another model made the stream.
+            ContainerError: it is none of this codec's kind, or its header contradicts itself.
         """
 
     @abc.abstractmethod

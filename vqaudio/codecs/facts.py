@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.bitstream.entropy import bits_per_code
+from vqaudio.codecs.voice_file import speaker_names
 from vqaudio.models import folder as folders
 from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, SpeechModelConfig, VocoderVQVAEConfig
 from vqaudio.models.image_config import ImageVAEConfig, ImageVQVAEConfig
@@ -66,7 +67,7 @@ def _speech_facts(folder: Path, config: AudioVQVAEConfig | VocoderVQVAEConfig) -
         bits_per_token=bits,
         bits_per_second=tokens_per_second * bits,
         codebook_size=config.quantizer.codebook_size,
-        speakers=config.speakers,
+        speakers=speaker_names(folder, config),
     )
 
 

@@ -6,6 +6,8 @@ from vqaudio.arrays import Floats, Mask
 from vqaudio.bitstream.entropy import Codes
 from vqaudio.codecs.segments import one_thread
 from vqaudio.codecs.speakers import Voice
+from vqaudio.codecs.tokens import TokenRange
+from vqaudio.codecs.voice_change import change_of, changes_voices
 from vqaudio.dsp.hearing import heard_pitch
 from vqaudio.errors import ConfigError, SoundError
 from vqaudio.io.resample import resample
@@ -46,8 +48,13 @@ class PitchKeeper:
         Raises:
             SoundError: there is no voice in what is made of it.
         """
-        with one_thread():
-            f0_hz = self._model.speak(self._tokens, voice).f0_hz
+        if voice is not None and changes_voices(self._model):
+            (whole,), change = change_of(self._model, [TokenRange.whole(self._tokens[None].astype(np.int32))], voice)
+            said = self._model.speak(whole.codes[0], None)
+            f0_hz = said.f0_hz if change is None else change(said).f0_hz
+        else:
+            with one_thread():
+                f0_hz = self._model.speak(self._tokens, voice).f0_hz
         return float(np.clip(12 * np.log2(self._hz / _median_hz(f0_hz, f0_hz > 0)), -24, 24))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from vqaudio.arrays import Floats
 from vqaudio.bitstream.header import Header
+from vqaudio.dsp.voice_change import VoiceChange
 from vqaudio.errors import ConfigError
 
 
@@ -20,7 +21,8 @@ class DecodeOptions:
         sample_rate_hz: of the result; the original's where left out, and then its length is exactly the original's.
         exact: draws each channel strictly from its first sample to its last. Otherwise segments of a sound of 2 s and
             more are drawn side by side and joined, which is several times faster.
-        speaker: who speaks, where the model knows speakers: a name, or a voice learnt from a recording.
+        speaker: who speaks, a name or a voice out of a recording: where the model knows speakers, or to change the
+            voice where its codes are speech parameters.
         pitch_semitones: moves the pitch, -24 to 24, where the model makes sound of speech parameters.
         formant_semitones: moves the spectral envelope, -12 to 12, likewise.
 
@@ -92,8 +94,8 @@ class SampleOptions:
 @dataclass(frozen=True)
 class Sampling:
     """What a decoder is told: a ``seed``, a ``temperature`` above 0, whether it goes through each channel strictly in
-    order (``exact``), the speaker embedding ``voice[V]``, where the model knows speakers, and the ratios by which pitch
-    and formants are moved."""
+    order (``exact``), the speaker embedding ``voice[V]``, where the model knows speakers, the ratios by which pitch and
+    formants are moved, and what gives the speech another voice, where the codes say whose it is."""
 
     seed: int
     temperature: float
@@ -101,3 +103,4 @@ class Sampling:
     voice: Floats | None = None
     pitch: float = 1.0
     formants: float = 1.0
+    change: VoiceChange | None = None

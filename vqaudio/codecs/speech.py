@@ -21,14 +21,12 @@ from vqaudio.codecs.encoding import (
     BLOCK_TOKENS,
     Sound,
     WaveSound,
-    beginning,
     encode_blocks,
     first_pass,
     token_count,
 )
 from vqaudio.codecs.files import CountingFile, OpenStream, OpenWriter, TranscodeResult
 from vqaudio.codecs.frequency import sound_frequency_model
-from vqaudio.codecs.pitch_shift import LONGEST_S, PitchKeeper, check_movable
 from vqaudio.codecs.progress import Progress, ignore
 from vqaudio.codecs.running import load_sound_model
 from vqaudio.codecs.samples import Samples
@@ -37,6 +35,7 @@ from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.streaming import StreamDecoder, StreamEncoder
 from vqaudio.codecs.synthesis import STREAM_HOP
 from vqaudio.codecs.tokens import TokenRange, read_ranges
+from vqaudio.codecs.voice_change import change_of, changes_voices
 from vqaudio.codecs.voices import VoiceCodec
 from vqaudio.errors import ConfigError, ContainerError, ModelError
 from vqaudio.io.resample import StreamingResampler, resampled_length
@@ -197,17 +196,6 @@ class Codec(VoiceCodec):
         nothing = np.zeros((stream.header.channels, 0), np.float32)
         return Samples(np.concatenate([nothing, *blocks], axis=1), options.rate_of(stream.header))
 
-    def pitch_keeper(self, wave: npt.ArrayLike, sample_rate_hz: int) -> PitchKeeper:
-        """The pitch of ``wave``, to be kept by voices; see :class:`vqaudio.codecs.pitch_shift.PitchKeeper`."""
-        check_movable(self.model)  # before any work
-        own = beginning(WaveSound(wave, sample_rate_hz), LONGEST_S)
-        tokens = self.encode(own, sample_rate_hz, coder=Coder.PACKED).tokens[0]
-        return PitchKeeper(self.model, own, sample_rate_hz, tokens)
-
-    def keeping_semitones(self, wave: npt.ArrayLike, sample_rate_hz: int, speaker: str | Voice | None) -> float:
-        """By how many semitones ``speaker`` must be moved (``pitch_semitones``) to keep the pitch of ``wave``."""
-        return self.pitch_keeper(wave, sample_rate_hz).semitones(self.check_speaker(speaker))
-
     def sample(
         self,
         count: int = 1,
@@ -296,6 +284,8 @@ class Codec(VoiceCodec):
         if not isinstance(self.model, ParameterModel):
             kind = self.config.kind
             raise ModelError(f"a model of kind {kind!r} does not decode live sound: give one of kind vocoder-vqvae")
+        if speaker is not None and changes_voices(self.model):
+            raise ModelError("this model changes the voice of whole streams, not of live ones; leave the speaker out")
         sampling = self._sampling(DecodeOptions(seed=seed, speaker=speaker))
         rate_hz = self.sample_rate if sample_rate_hz is None else sample_rate_hz
         return StreamDecoder(self.model, sampling, rate_hz, level, hop)
@@ -369,12 +359,16 @@ class Codec(VoiceCodec):
         self.check(header)
         rate_hz = options.rate_of(header)
         StreamingResampler(self.config.sample_rate_hz, rate_hz)  # refuses a bad rate before any work
-        return decode_blocks(self.model, header, ranges, self._sampling(options), rate_hz)
+        sampling = self._sampling(options)
+        if sampling.voice is not None and changes_voices(self.model):
+            ranges, change = change_of(cast(ParameterModel, self.model), ranges, sampling.voice)
+            sampling = dataclasses.replace(sampling, voice=None, change=change)
+        return decode_blocks(self.model, header, ranges, sampling, rate_hz)
 
     def _sampling(self, options: DecodeOptions) -> Sampling:
         warmth = self.config.temperature if options.temperature is None else options.temperature
-        ratios = (2 ** (semitones / 12) for semitones in (options.pitch_semitones, options.formant_semitones))
-        return Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker), *ratios)
+        pitch, formants = 2 ** (options.pitch_semitones / 12), 2 ** (options.formant_semitones / 12)
+        return Sampling(options.seed, warmth, options.exact, self.check_speaker(options.speaker), pitch, formants)
 
     def _header(self, frames: int, sample_rate_hz: int, levels: tuple[float, ...], coder: Coder | str | None) -> Header:
         return Header(

@@ -57,8 +57,8 @@ def filter_of(config: VocoderVQVAEConfig, formants: float = 1.0) -> MinimumPhase
     return MinimumPhase(config.vocoder.bands, config.sample_rate_hz, config.vocoder.sharpen, formants)
 
 
-def prepare(model: ParameterModel, filters: MinimumPhase, codes: Codes, inner: slice, voice: Floats | None) -> Prepared:
-    """What is said by tokens ``inner`` of ``codes[n]``, in ``voice[V]`` where the model knows speakers.
+def prepare(model: ParameterModel, filters: MinimumPhase, codes: Codes, inner: slice, sampling: Sampling) -> Prepared:
+    """What is said by tokens ``inner`` of ``codes[n]``, in the voice that ``sampling`` asks for.
 
     The sound ends with its codes: beyond them its last frame stays.
     """
@@ -66,10 +66,12 @@ def prepare(model: ParameterModel, filters: MinimumPhase, codes: Codes, inner: s
     # frames are most of the work, and only those near the wanted ones matter
     skipped = max(0, inner.start // model.num_quantizers + conditioning.delay_frames // -conditioning.frames_per_vector)
     with one_thread():
-        said = model.speak(codes.astype(np.int64), voice, skipped)
+        said = model.speak(codes.astype(np.int64), sampling.voice, skipped)
     first, end = inner.start * model.frames_per_token, inner.stop * model.frames_per_token
     frames = np.arange(first, end + _AHEAD) - skipped * conditioning.frames_per_vector
     frames = np.minimum(frames, len(said.f0_hz) - 1)
+    if sampling.change is not None:
+        said = sampling.change(said)
     return Prepared(said.f0_hz[frames], filters.responses(said.bands[frames[:-1]].clip(*_LOG_POWER)))
 
 
@@ -88,7 +90,7 @@ class ParameterVocoder:
         """Raises ``ConfigError`` for a temperature: there is nothing that it could be one of."""
         if sampling.temperature != model.config.temperature:
             raise ConfigError("temperature does not apply: this model's decoder draws no samples; leave it out")
-        self._model, self._voice, self._pitch = model, sampling.voice, np.float32(sampling.pitch)
+        self._model, self._sampling, self._pitch = model, sampling, np.float32(sampling.pitch)
         self.filters = filter_of(model.config, sampling.formants)
         generators = (np.random.default_rng([sampling.seed, channel]) for channel in range(channels))
         self._synthesizers = [Synthesizer(model.config, generator) for generator in generators]
@@ -116,7 +118,7 @@ class ParameterVocoder:
         before, after = self.reach
         low = max(inner.start - before, 0)
         own = slice(inner.start - low, inner.stop - low)
-        prepared = prepare(self._model, self.filters, codes[low : inner.stop + after], own, self._voice)
+        prepared = prepare(self._model, self.filters, codes[low : inner.stop + after], own, self._sampling)
         return prepared._replace(f0_hz=prepared.f0_hz * self._pitch)
 
 

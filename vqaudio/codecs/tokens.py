@@ -24,6 +24,11 @@ class TokenRange(NamedTuple):
     codes: Codes
     lost: Mask
 
+    @classmethod
+    def whole(cls, codes: Codes) -> "TokenRange":
+        """All of ``codes[channels, n]``, none of them lost."""
+        return cls(codes, np.zeros(codes.shape, bool))
+
     def joined(self, more: "TokenRange") -> "TokenRange":
         """This range and then ``more``."""
         codes = np.concatenate([self.codes, more.codes], axis=1)

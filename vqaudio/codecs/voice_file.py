@@ -1,6 +1,8 @@
-"""A voice in a small file: the speaker embedding that some recordings gave, and the model that it is for."""
+"""Voices in small files: what some recordings told of somebody, and the model that it is for; and those with names that
+lie beside a model's weights."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ from safetensors.numpy import save
 from vqaudio.arrays import Floats
 from vqaudio.errors import ModelError
 from vqaudio.io.atomic import atomic_write
+from vqaudio.models.folder import VOICES_FILE
+from vqaudio.models.speech_config import SpeechModelConfig
 
 SUFFIX = ".voice"
 _FORMAT = "vqaudio voice 1"
@@ -48,3 +52,30 @@ def load_voice(path: Path, weights_sha256: bytes) -> Floats:
     if voice.ndim != 1 or not np.isfinite(voice).all():
         raise ModelError(f"{path}: is a damaged voice; save it anew")
     return np.asarray(voice, np.float32)
+
+
+def save_table(folder: Path, voices: Mapping[str, Floats]) -> None:
+    """Puts ``voices`` with names beside the weights in ``folder``, in place of any before."""
+    with atomic_write(folder / VOICES_FILE, overwrite=True) as file:
+        file.write(save({name: np.ascontiguousarray(voice, np.float32) for name, voice in sorted(voices.items())}))
+
+
+def load_table(folder: Path) -> dict[str, Floats]:
+    """The voices with names that lie beside the weights in ``folder``; none where there is no such file.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = folder / VOICES_FILE
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, "numpy") as file:
+            return {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); get an intact copy of the model") from None
+
+
+def speaker_names(folder: Path | None, config: SpeechModelConfig) -> tuple[str, ...]:
+    """The names that the model in ``folder`` knows voices by: of its speakers, or of those beside its weights."""
+    return config.speakers or (tuple(load_table(folder)) if folder else ())

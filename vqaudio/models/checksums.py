@@ -5,11 +5,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from vqaudio.errors import ModelError
-from vqaudio.models.folder import CONFIG_FILE, WEIGHTS_FILE
+from vqaudio.models.folder import CONFIG_FILE, VOICES_FILE, WEIGHTS_FILE
 from vqaudio.models.sources import SOURCES_FILE
 
 SUMS_FILE = "SHA256SUMS"
-CHECKED = (CONFIG_FILE, WEIGHTS_FILE, SOURCES_FILE)  # what decides how a model codes, and on what it may be measured
+# what decides how a model codes and speaks, and on what it may be measured
+CHECKED = (CONFIG_FILE, WEIGHTS_FILE, SOURCES_FILE, VOICES_FILE)
 
 
 def write_sums(folder: Path) -> None:

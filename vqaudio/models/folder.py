@@ -19,6 +19,7 @@ from vqaudio.models.renamed import new_tensor_name, old_tensor_name, with_old_ke
 
 FORMAT_VERSION = 2  # a model of format 1 is named by all its weights, of format 2 by its codes alone
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+VOICES_FILE = "voices.safetensors"  # of a model whose codes say who speaks: a vector for each name
 _LARGEST_CONFIG = 1 << 24  # bytes
 
 
