@@ -46,7 +46,7 @@ def test_decoding_by_hand_gives_the_same(codec: Codec) -> None:
     model = codec.model
     stream = codec.encode(sounds()["noise"], RATE)
     filters, codes = filter_of(model.config), stream.tokens[0]
-    whole = prepare(model, filters, codes, slice(0, len(codes)), None)
+    whole = prepare(model, filters, codes, slice(0, len(codes)), Sampling(5, codec.config.temperature))
     wave = Synthesizer(model.config, np.random.default_rng([5, 0]))(whole)
     decoded = codec.decode(stream, seed=5)[0]
     np.testing.assert_allclose(decoded, wave[:RATE] * stream.header.levels[0], atol=1e-5 * np.abs(wave).max())

@@ -35,6 +35,8 @@ def check_vector(model: SoundModel, voice: Floats) -> None:
 
 def heard_statistics(model: ParameterModel, codes: Codes) -> VoiceStatistics | None:
     """What ``codes[n]`` tell of who speaks; None where nothing is voiced."""
+    if not len(codes):
+        return None
     with one_thread():
         return VoiceStatistics.of(model.speak(codes.astype(np.int64), None))
 
