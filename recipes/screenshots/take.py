@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from browser import chromium
 from PIL import Image
@@ -27,6 +28,7 @@ from vqaudio.cli.studio_work import Limits, Models
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"desktop": (1200, 800), "phone": (390, 844)}  # CSS pixels
+SOUND = ROOT / "data" / "samples" / "kettle.flac"
 SPEAKER = "460"
 MOST_BYTES = 200_000
 COLOURS = 128  # of a picture's palette
@@ -34,19 +36,27 @@ PATIENCE_S = 1800
 
 
 class Photographer:
-    """A browser of one size."""
+    """A browser whose pages are taken in each of :data:`SIZES`."""
 
-    def __init__(self, browser: Chrome, size: str, folder: Path) -> None:
-        self.browser, self._size, self._folder = browser, size, folder
-        self._width, self._height = SIZES[size]
-        phone = size == "phone"
-        metrics = {"width": self._width, "height": self._height, "deviceScaleFactor": 1, "mobile": phone}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": phone})
+    def __init__(self, browser: Chrome, folder: Path) -> None:
+        self.browser, self._folder = browser, folder
+
+    def open(self, address: str, css: str) -> None:
+        """Opens a page as a desktop does, and waits for ``css``. Nothing on it moves."""
+        self._resize("desktop")
+        self.browser.get(address)
+        self.wait(css)
+        still = "const it = document.createElement('style'); it.textContent = arguments[0]; document.head.append(it)"
+        self.browser.execute_script(still, "* { animation: none !important; transition: none !important }")
+
+    def _resize(self, size: str) -> None:
+        width, height = SIZES[size]
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def wait(self, css: str) -> None:
         """Waits until something fits ``css``."""
-        WebDriverWait(self.browser, PATIENCE_S).until(lambda _: self.browser.find_elements(By.CSS_SELECTOR, css))
+        self._until(lambda: self.browser.find_elements(By.CSS_SELECTOR, css))
 
     def click(self, css: str) -> None:
         """Clicks, wherever on the page it is."""
@@ -58,54 +68,54 @@ class Photographer:
         field.click()
         field.send_keys(Keys.CONTROL, "a")
         field.send_keys(option, Keys.ENTER)
-        WebDriverWait(self.browser, PATIENCE_S).until(lambda _: field.get_property("value") == option)
+        self._until(lambda: field.get_property("value") == option)
 
-    def take(self, name: str, most_height: int | None = None) -> None:
-        """Writes the page, all of it or its upper ``most_height`` pixels, as NAME-SIZE.png.
+    def take(self, name: str, whole: bool) -> None:
+        """Writes the page, all of it or what a screen shows, as NAME-SIZE.png in each size.
 
         Raises:
-            SystemExit: the page is wider than the screen, or the file larger than a repository should hold.
+            SystemExit: the page is wider than the screen, or a file larger than a repository should hold.
         """
-        wide, high = self.browser.execute_script(
-            "const it = document.documentElement; return [it.scrollWidth, it.scrollHeight]"
-        )
-        if wide > self._width:
-            raise SystemExit(f"{name}: is {wide} pixels wide on a {self._size} of {self._width}")
-        clip = {"x": 0, "y": 0, "width": self._width, "height": min(high, most_height or high), "scale": 1}
-        asked = {"format": "png", "captureBeyondViewport": True, "clip": clip}
-        data = base64.b64decode(self.browser.execute_cdp_cmd("Page.captureScreenshot", asked)["data"])
-        target = self._folder / f"{name}-{self._size}.png"
-        Image.open(io.BytesIO(data)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
-            target, optimize=True
-        )
-        if target.stat().st_size > MOST_BYTES:
-            raise SystemExit(f"{target}: has {target.stat().st_size} bytes, more than {MOST_BYTES}")
-        print(f"{target}: {clip['width']} x {clip['height']}, {target.stat().st_size} bytes")
+        for size, (width, height) in SIZES.items():
+            self._resize(size)
+            self._settle()
+            script = "const it = document.documentElement; return [it.scrollWidth, it.scrollHeight]"
+            wide, high = self.browser.execute_script(script)
+            if wide > width:
+                raise SystemExit(f"{name}: is {wide} pixels wide on a {size} of {width}")
+            clip = {"x": 0, "y": 0, "width": width, "height": high if whole else height, "scale": 1}
+            asked = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+            data = base64.b64decode(self.browser.execute_cdp_cmd("Page.captureScreenshot", asked)["data"])
+            self._write(data, self._folder / f"{name}-{size}.png")
+
+    def _settle(self) -> None:
+        """Waits until every sound's length is known and every picture is there."""
+        script = """
+            const sounds = [...document.querySelectorAll('audio[controls][src]')].every(it => it.readyState > 0)
+            return sounds && [...document.images].every(it => it.complete)"""
+        self._until(lambda: self.browser.execute_script(script))
+
+    def _until(self, condition: Callable[[], Any]) -> None:
+        WebDriverWait(self.browser, PATIENCE_S, 1.0).until(lambda _: condition())
+
+    def _write(self, png: bytes, target: Path) -> None:
+        picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        picture.save(target, optimize=True)
+        size = target.stat().st_size
+        if size > MOST_BYTES:
+            raise SystemExit(f"{target}: has {size} bytes, more than {MOST_BYTES}")
+        print(f"{target}: {picture.width} x {picture.height}, {size} bytes")
 
 
-def studio_pictures(browser: Chrome, size: str, folder: Path, address: str) -> None:
-    """A conversion, and new speech."""
-    page = Photographer(browser, size, folder)
-    browser.get(address)
-    page.wait("#sound input[type=file]")
-    browser.find_element(By.CSS_SELECTOR, "#sound input[type=file]").send_keys(
-        str(ROOT / "data" / "samples" / "kettle.flac")
-    )
+def studio_pictures(page: Photographer, address: str) -> None:
+    """A sound, decoded and converted."""
+    page.open(address, "#sound input[type=file]")
+    page.browser.find_element(By.CSS_SELECTOR, "#sound input[type=file]").send_keys(str(SOUND))
     page.wait("#sound #waveform")
     page.choose("#voice input", SPEAKER)
     page.click("#code")
     page.wait("#heard #converted")
-    settled(browser)
-    page.take("studio")
-
-
-def settled(browser: Chrome) -> None:
-    """Waits until every sound's length is known and every picture is drawn."""
-    script = """
-        const sounds = [...document.querySelectorAll('audio[controls]')].every(it => it.readyState > 0)
-        const pictures = [...document.images].every(it => it.complete)
-        return sounds && pictures"""
-    WebDriverWait(browser, PATIENCE_S).until(lambda _: browser.execute_script(script))
+    page.take("studio", whole=True)
 
 
 @contextmanager
@@ -125,13 +135,10 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *values: object) -> None: ...
 
 
-def docs_pictures(browser: Chrome, size: str, folder: Path, address: str) -> None:
+def docs_pictures(page: Photographer, address: str) -> None:
     """The first page."""
-    page = Photographer(browser, size, folder)
-    browser.get(address)
-    page.wait("article audio")
-    settled(browser)
-    page.take("docs", SIZES[size][1])
+    page.open(address, "article audio")
+    page.take("docs", whole=False)
 
 
 def main() -> None:
@@ -141,14 +148,13 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as profile, chromium(Path(profile), "--hide-scrollbars") as browser:
+        page = Photographer(browser, arguments.output)
         if arguments.only != "docs":
             with served(Models(), "cpu", Limits(), None) as address:
-                for size in SIZES:
-                    studio_pictures(browser, size, arguments.output, address)
+                studio_pictures(page, address)
         if arguments.only != "studio":
             with site() as address:
-                for size in SIZES:
-                    docs_pictures(browser, size, arguments.output, address)
+                docs_pictures(page, address)
 
 
 if __name__ == "__main__":
