@@ -114,7 +114,9 @@ def studio_pictures(page: Photographer, address: str) -> None:
     page.wait("#sound #waveform")
     page.choose("#voice input", SPEAKER)
     page.click("#code")
-    page.wait("#heard #converted")
+    page.wait("#heard :is(#converted, .vq-failure)")
+    if failed := page.browser.find_elements(By.CSS_SELECTOR, "#heard .vq-failure"):
+        raise SystemExit(failed[0].text)
     page.take("studio", whole=True)
 
 
@@ -150,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as profile, chromium(Path(profile), "--hide-scrollbars") as browser:
         page = Photographer(browser, arguments.output)
         if arguments.only != "docs":
-            with served(Models(), "cpu", Limits(), None) as address:
+            with served(Models(), "cpu", Limits(work_s=PATIENCE_S), None) as address:
                 studio_pictures(page, address)
         if arguments.only != "studio":
             with site() as address:
