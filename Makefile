@@ -1,10 +1,12 @@
 # One command each; `make` alone lists them.
 #   PYTHON     the interpreter that environments are made with, 3.11 or newer
+#   WORKERS    processes that the tests run in
 #   SECONDS_OF_FUZZING  of each target of make fuzz
 #   PIP_FLAGS  more words for every pip install, such as an index that has torch without CUDA
 
 PYTHON    ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || command -v python3)
 PIP_FLAGS ?=
+WORKERS ?= 2
 SECONDS_OF_FUZZING ?= 60
 
 SHELL := bash
@@ -12,10 +14,9 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-# Environments: the package as users get it, the same with the tests' tools, with large packages, and an editable one.
+# Environments: the package as users get it, the same with the tests' tools, and an editable one.
 DEMO := .venv
 TEST := .venv-test
-HEAVY := .venv-heavy
 DEV  := .venv-dev
 SITE := .venv-docs
 AUDIT := .venv-audit
@@ -23,7 +24,7 @@ AUDIT := .venv-audit
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs man test test-heavy check format dev fuzz audit sbom clean
+.PHONY: help demo docs screenshots tested man test test-heavy check format dev fuzz audit sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -36,13 +37,12 @@ test: ## check, then the whole test suite, on the package installed into a fresh
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(INSTALL) '.[test]'
 	$(call lint,$(TEST))
-	$(TEST)/bin/pytest
+	$(TEST)/bin/pytest -n $(WORKERS) --dist worksteal
 
-test-heavy: ## the tests that need large packages (Ray, Gradio), in an environment of their own
-	rm -rf $(HEAVY)
-	$(PYTHON) -m venv $(HEAVY)
-	$(HEAVY)/bin/python $(INSTALL) '.[test,ray,studio]'
-	$(HEAVY)/bin/pytest -m heavy
+test-heavy: ## the tests that need large packages (Ray, Gradio), which are added to the environment of make test
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python $(INSTALL) '.[test,ray,studio]'
+	$(TEST)/bin/pytest -m heavy
 
 check: $(DEV)/.stamp ## lint, format and types, changing nothing
 	$(call lint,$(DEV))
@@ -59,6 +59,13 @@ docs: ## build the documentation into build/site
 	$(SITE)/bin/python $(INSTALL) '.[docs]'
 	$(SITE)/bin/mkdocs build --quiet
 
+screenshots: $(DEV)/.stamp ## take the pictures of the studio and the documentation anew: docs/images (needs Chromium)
+	$(DEV)/bin/python $(INSTALL) -e '.[dev,studio]'
+	PYTHONPATH=tests $(DEV)/bin/python recipes/screenshots/take.py
+
+tested: $(DEV)/.stamp ## list in docs/tested.md what of the documentation which test runs
+	$(DEV)/bin/python tests/snippets.py
+
 man: $(DEV)/.stamp ## write the manual page to build/man/vqaudio.1
 	mkdir -p build/man
 	$(DEV)/bin/python -m vqaudio.cli.manual > build/man/vqaudio.1
@@ -74,7 +81,7 @@ sbom: $(AUDIT)/.stamp ## the list of components, CycloneDX, into build/sbom.json
 	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file build/sbom.json
 
 clean: ## remove environments, builds and caches
-	rm -rf $(DEMO) $(TEST) $(HEAVY) $(DEV) $(SITE) $(AUDIT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(DEV) $(SITE) $(AUDIT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 define lint

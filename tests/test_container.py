@@ -4,6 +4,7 @@ import fnmatch
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ def test_only_that_goes_to_the_builder() -> None:
     assert goes_to_the_builder("vqaudio/pretrained/speech/model.safetensors")
     for path in (".git/config", "runs/x", ".venv/bin/python", "vqaudio/__pycache__/a.pyc", "tests/conftest.py"):
         assert not goes_to_the_builder(path), path
+
+
+def test_there_is_no_torch_in_it() -> None:
+    """The package goes in without extras, and needs none to code speech: tests/codecs/test_without_torch.py."""
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    assert not [one for one in needed if one.startswith(("torch", "pyworld"))]
+    assert re.findall(r"-c constraints\.txt (\S+)", RECIPE) == ["."]
 
 
 def test_it_does_not_run_as_root() -> None:

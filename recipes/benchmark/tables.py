@@ -24,7 +24,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ GROUPS = {  # of the evaluation set, by what readers call them
     "libri_testother_unseen": "unseen, noisier",
     "vctk": "VCTK",
 }
+RIVALS = ("original", OURS, "Codec 2 3200", "Codec 2 1300", "Speex 3.95", "Opus 6", "Opus 9")
 LEADING = ("bits_per_second", "word_error_rate", "distillmos", "stoi", "pesq_wb", "speaker_similarity")
 ALL = (
     "bits_per_second",
@@ -102,15 +103,22 @@ def with_interval(figures: dict[str, Any], name: str) -> str:
     return figure_of(name).format_mean(mean) if mean else "–"
 
 
-def quality() -> str:
-    """Every codec over all utterances, the figures that lead."""
+def quality(names: Container[str] | None = None) -> str:
+    """Every codec, or those of ``names``, over all utterances, the figures that lead."""
     codecs = results("benchmark/quality.json")["codecs"]
     header = ["", *(figure_of(name).label for name in LEADING)]
     body = []
     for codec, entry in codecs.items():
+        if names is not None and codec not in names:
+            continue
         cells = [plain(entry["figures"], name) for name in LEADING]
         body.append([f"**{codec}**" if entry["ours"] else codec, *cells])
     return rows(header, body)
+
+
+def rivals() -> str:
+    """For a reader in a hurry: ours, and of each other codec the rates around it."""
+    return quality(RIVALS)
 
 
 def groups() -> str:
@@ -193,6 +201,7 @@ def corpora() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
+    "rivals": rivals,
     "groups": groups,
     "speed": speed,
     "corpora": corpora,

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -348,9 +349,15 @@ def run_toml(tmp_path: Path, tiny_codec: codec.Codec) -> Path:
 @pytest.mark.usefixtures("run_toml")
 def test_train(run: Run, tmp_path: Path) -> None:
     run("prepare", corpus(tmp_path / "corpus"), "-o", "shards")
-    done = run("train", "run.toml", "--data", "shards", "-o", "run", "--device", "cpu", "--set", "train.seed=3")
+    chosen = ("--device", "cpu", "--set", "train.seed=3", "-v")
+    done = run("train", "run.toml", "--data", "shards", "-o", "run", *chosen)
     assert done.code == 0, done.err
     assert "all 1 train: loss" in done.err
+    assert [line.rpartition(": ")[0] for line in done.lines if re.search(r"\d s$", line)] == [
+        "vqaudio: opening shards",
+        "vqaudio: all",
+        "vqaudio: in all",
+    ]
     assert "bits_per_sample" in done.err
     finished = done.out.decode().strip()
     assert run("info", finished).code == 0

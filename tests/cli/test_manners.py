@@ -13,29 +13,15 @@ from typing import Any
 import children
 import pytest
 import soundfile
-import typer
 from conftest import Run
 from sounds import tone
+from verbs import verbs
 
 from vqaudio.cli import console, manual
-from vqaudio.cli import main as cli
 from vqaudio.cli.console import Report
 from vqaudio.cli.inputs import expanded
-from vqaudio.cli.options import app
 from vqaudio.cli.progress import ProgressLines, counted, duration
 from vqaudio.codecs import bundled
-
-PROGRAM = typer.main.get_command(app)
-
-
-def verbs(group: Any = PROGRAM, names: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every verb, by its words."""
-    assert cli.VERBS
-    found: dict[tuple[str, ...], Any] = {}
-    for name, command in group.commands.items():
-        words = (*names, name)
-        found |= verbs(command, words) if hasattr(command, "commands") else {words: command}
-    return found
 
 
 @pytest.fixture
@@ -171,18 +157,6 @@ def test_long_work_is_told_of_without_a_terminal(capsys: pytest.CaptureFixture[s
     with Report(quiet=True).progress("talk.wav") as tell:
         tell(1.0)
     assert capsys.readouterr().err == ""
-
-
-def test_verbose_tells_times(run: Run, corpus: Path, tiny_model: Path) -> None:
-    done = run("encode", "in/a.wav", "--model", tiny_model, "-v")
-    told = [line.rpartition(": ") for line in done.lines]
-    assert [what for what, _, _ in told] == [
-        f"vqaudio: loading {tiny_model}",
-        f"vqaudio: compiling {tiny_model}",
-        "vqaudio: in/a.wav",
-    ]
-    assert all(float(seconds.removesuffix(" s")) >= 0 for _, _, seconds in told)
-    assert done.out.decode().startswith("in/a.vqa: ")
 
 
 # ------------------------------------------------------------------------------------------------------------ colours

@@ -113,6 +113,7 @@ class Report:
     failed: bool = False
     verbose: bool = False
     entries: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
 
     def result(self, line: str, facts: dict[str, Any]) -> None:
         """A result, in words and for programs."""
@@ -147,8 +148,12 @@ class Report:
         """Says how long the block took, where the user asked for such (--verbose)."""
         started = time.perf_counter()
         yield
+        self.took(what, time.perf_counter() - started)
+
+    def took(self, what: str, seconds: float) -> None:
+        """Says that ``what`` took so long, where the user asked for such: the one place from which --verbose speaks."""
         if self.verbose:
-            complain(f"{what}: {time.perf_counter() - started:.3f} s", colour=None)
+            complain(f"{what}: {seconds:.3f} s", colour=None)
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:
@@ -177,8 +182,12 @@ class Report:
         """What takes the share done, and says it in a line now and then; nothing for the quiet."""
         return (lambda share: None) if self.quiet else ProgressLines(label, lambda line: complain(line, colour=None))
 
-    def tracked(self, items: Iterable[Any]) -> Iterable[Any]:
+    def tracked(self, items: Iterable[Any]) -> Iterator[Any]:
         """The sequence ``items``, with a bar on a terminal, elsewhere with lines, as it is gone through."""
+        with self.timed("working"):
+            yield from self._shown(items)
+
+    def _shown(self, items: Iterable[Any]) -> Iterable[Any]:
         if not self.shows_bars():
             return counted(items, self.progress_lines("working"))
         from rich.progress import track
@@ -191,6 +200,7 @@ class Report:
 
     def finish(self) -> None:
         """Prints the JSON document where it was asked for; ends the command with exit code 1 if anything failed."""
+        self.took("in all", time.perf_counter() - self.started)
         if self.as_json:
             print(json.dumps({"files": self.entries}, indent=1))
         if self.failed:
@@ -229,18 +239,19 @@ class TrainingView:
         self._task: TaskID | None = None
         self._phase = ""
         self._lines: Callable[[float], None] | None = None
+        self._begun = time.perf_counter()
 
     def on_step(self, state: "RunState", phase: "PhaseConfig") -> None:
         """Moves the bar."""
+        if self._phase != phase.name:
+            self.end_phase()
+            self._phase = phase.name
         if self.progress_bar is None:
-            if self._lines is None or self._phase != phase.name:
-                self._phase, self._lines = phase.name, self._report.progress_lines(phase.name)
+            self._lines = self._lines or self._report.progress_lines(phase.name)
             self._lines(state.phase_step / max(1, phase.steps))
             return
-        if self._task is None or self._phase != phase.name:
-            if self._task is not None:
-                self.progress_bar.remove_task(self._task)
-            self._phase, self._task = phase.name, self.progress_bar.add_task(phase.name, total=phase.steps)
+        if self._task is None:
+            self._task = self.progress_bar.add_task(phase.name, total=phase.steps)
         means = {name: total / max(1, state.interval) for name, total in state.totals.items()}
         figures = [f"step {state.phase_step}/{phase.steps}", f"loss {means.get('loss', math.nan):.3f}"]
         for unit in ("sample", "dim"):
@@ -249,6 +260,15 @@ class TrainingView:
         figures.append(f"{state.samples_seen / max(state.seconds, 1e-9):,.0f} samples/s")
         description = f"{phase.name}: {', '.join(figures)}"
         self.progress_bar.update(self._task, completed=state.phase_step, description=description)
+
+    def end_phase(self) -> None:
+        """The phase that was at work is over: its bar goes, and how long it took is said where that was asked for."""
+        now = time.perf_counter()
+        if self._phase:
+            self._report.took(self._phase, now - self._begun)
+        if self._task is not None and self.progress_bar is not None:
+            self.progress_bar.remove_task(self._task)
+        self._phase, self._task, self._lines, self._begun = "", None, None, now
 
     def on_log(self, line: dict[str, Any]) -> None:
         """Prints the line."""

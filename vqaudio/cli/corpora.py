@@ -10,7 +10,17 @@ import typer
 
 from vqaudio.cli.console import Report
 from vqaudio.cli.jobs import Codecs, sound_output
-from vqaudio.cli.options import Device, DeviceOption, ForceOption, JsonOption, ModelOption, QuietOption, SeedOption, app
+from vqaudio.cli.options import (
+    Device,
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    SeedOption,
+    VerboseOption,
+    app,
+)
 from vqaudio.errors import ModelError
 
 if TYPE_CHECKING:
@@ -61,6 +71,7 @@ def tokenize(
         bool, typer.Option("--force", help="Make shards anew whose utterances have changed since they were made.")
     ] = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """A corpus to tables of tokens, an utterance a row. Started again after a kill, it goes on where it was.
@@ -73,10 +84,11 @@ def tokenize(
     from vqaudio.io.extras import needed
 
     needed("pyarrow", "corpora", "tokenize")
-    report = Report(quiet, as_json)
+    report = Report(quiet, as_json, verbose=verbose)
     facts = run_facts(model, format.value, shard_rows)
     started = time.perf_counter()
-    encoder = encoder_for(model, str(choose_device(device)), workers, ray)
+    with report.timed(f"starting workers for {model}"):
+        encoder = encoder_for(model, str(choose_device(device)), workers, ray)
     done = tokenize_corpus(source, output, encoder, facts, chosen, force, lambda shard: _tell(shard, report))
     seconds = time.perf_counter() - started
     if done.failures:
@@ -114,6 +126,7 @@ def _tell(done: "ShardDone", report: Report) -> None:
     if len(done.failures) > _MOST_FAILURES:
         report.failure(f"shard {done.number}", f"{len(done.failures) - _MOST_FAILURES} more could not be read")
     rate = done.audio_s / done.seconds if done.seconds else 0.0
+    report.took(f"shard {done.number}", done.seconds)
     report.note(f"shard {done.number}: {done.utterances} utterances, {done.audio_s:.0f} s, {rate:.1f} times real time")
 
 
@@ -136,13 +149,14 @@ def detokenize(
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tables of tokens to sounds, each in OUT under its id, with the original's length and sample rate."""
     from vqaudio.codecs.tokenizing import detokenize as sound_of
     from vqaudio.io.token_tables import read_rows
 
-    report = Report(quiet, as_json)
+    report = Report(quiet, as_json, verbose=verbose)
     wanted, codecs = set(ids or ()), Codecs(model, device, report)
     for row in read_rows(source):
         if wanted and row.id not in wanted:
@@ -151,7 +165,8 @@ def detokenize(
             target = sound_path(output, row.id, suffix)
             codec = _codec_of(codecs, row)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write(target, row, sound_of(codec, row, seed), force, report)
+            with report.timed(row.id):
+                _write(target, row, sound_of(codec, row, seed), force, report)
         wanted.discard(row.id)
         if ids and not wanted:
             break

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from vqaudio.cli.options import JsonOption, app
+from vqaudio.cli.console import Report
+from vqaudio.cli.options import JsonOption, VerboseOption, app
 
 
 @app.command(epilog="Example: vqaudio push runs/mine/model somebody/mine --private")
@@ -14,6 +15,7 @@ def push(
     address: Annotated[str, typer.Argument(metavar="OWNER/NAME[@BRANCH]", help="Where it goes; hf:// may lead it.")],
     message: Annotated[str, typer.Option("--message", help="Of the commit.")] = "",
     private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Puts a model on the Hugging Face hub; prints the address that names these very bytes."""
@@ -21,5 +23,6 @@ def push(
     from vqaudio.codecs.hub import PREFIX
     from vqaudio.codecs.hub import push as put
 
-    found = put(model_folder(model), PREFIX + address.removeprefix(PREFIX), message, private)
+    with Report(quiet=False, verbose=verbose).timed(f"sending {model}"):
+        found = put(model_folder(model), PREFIX + address.removeprefix(PREFIX), message, private)
     print(json.dumps({"model": model, "address": found}, indent=1) if as_json else found)

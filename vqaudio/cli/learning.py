@@ -97,6 +97,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest checkpoint.")] = False,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Trains a model; prints the finished model's folder. Ctrl-C saves a checkpoint to resume from."""
@@ -111,11 +112,15 @@ def train(
     if start_from is not None:
         beginning = str(model_folder(start_from))
         settings = replace(settings, train=replace(settings.train, start_from=beginning))
-    report = Report(quiet, as_json)
-    shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
+    report = Report(quiet, verbose=verbose)
+    with report.timed(f"opening {data}"):
+        shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
     if (wanted := settings.train.precision) != usable_precision(wanted, device):
         report.note(f"this processor has no arithmetic of 16 bits: precision 32-true in place of {wanted}")
     with progress_bar() if report.shows_bars() else nullcontext() as bar:
-        finished = run(settings, shards, output, resume, device, TrainingView(report, bar))
+        view = TrainingView(report, bar)
+        finished = run(settings, shards, output, resume, device, view)
+        view.end_phase()
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
         print(json.dumps({"model": str(finished), "run": str(output)}, indent=1) if as_json else finished)
+    report.finish()

@@ -42,7 +42,8 @@ class _Part(Report):
     @contextmanager
     def progress(self, label: str) -> Any:
         """Tells the whole how far this is."""
-        yield self.tell
+        with self.timed(label):
+            yield self.tell
 
 
 class _Whole:

@@ -78,7 +78,8 @@ def sample(
         report = report_for(jobs, quiet, as_json, verbose)
         from vqaudio.codecs.loading import load_pictures
 
-        images = load_pictures(model, device)
+        with report.timed(f"loading {model}"):
+            images = load_pictures(model, device)
         sample_pictures(images, output, count, seed, temperature, top_p, label, force, report)
         report.finish()
         return
@@ -115,13 +116,14 @@ def demo(
     ] = Path("vqaudio-demo"),
     model: ModelOption = "speech",
     device: DeviceOption = Device.auto,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Encodes and decodes the sound that comes with the package, to hear and to measure."""
     from vqaudio.codecs.bundled import PRETRAINED
 
-    report = Report(quiet=True, as_json=as_json)
-    codec = load_ready(model, device, Report(quiet=False))
+    report = Report(quiet=True, as_json=as_json, verbose=verbose)
+    codec = load_ready(model, device, Report(quiet=False, verbose=verbose))
     codec.warm_coder(codec.default_coder())
     output.mkdir(parents=True, exist_ok=True)
     original = output / "original.flac"
@@ -130,11 +132,12 @@ def demo(
     to_sound = Job(to_stream.target, str(output / "decoded.wav"))
     encoded = encode_one(codec, to_stream, None, True, report)
     decoded = decode_one(lambda header: codec, to_sound, DecodeRequest(force=True), report)
-    report.finish()
     if as_json:
+        report.finish()
         return
     print(f"original  {original}: {encoded['duration_s']:.2f} s")
     print(f"stream    {to_stream.target}: {encoded['bytes']} bytes, {encoded['bits_per_second'] / 1000:.2f} kb/s")
     print(f"decoded   {to_sound.target}")
     print(f"encoding  {encoded['times_real_time']:.1f} times real time")
     print(f"decoding  {decoded['times_real_time']:.1f} times real time")
+    report.finish()

@@ -7,7 +7,16 @@ import typer
 
 from vqaudio.cli.console import Report
 from vqaudio.cli.conversion import VOICE_SUFFIX, voice_in
-from vqaudio.cli.options import Device, DeviceOption, ForceOption, JsonOption, ModelOption, QuietOption, app
+from vqaudio.cli.options import (
+    Device,
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    VerboseOption,
+    app,
+)
 
 voices = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Voices to speak with, kept in small files.")
 app.add_typer(voices, name="voices")
@@ -26,6 +35,7 @@ def save(
     device: DeviceOption = Device.auto,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Keeps the voice in some recordings, for --speaker NAME.voice. Only with the consent of whoever's voice it is."""
@@ -34,11 +44,12 @@ def save(
     from vqaudio.codecs.speech import load
 
     target = name if name.endswith(VOICE_SUFFIX) else name + VOICE_SUFFIX
-    report = Report(quiet, as_json, False)
-    codec = load(model, device)
+    report = Report(quiet, as_json, verbose=verbose)
+    with report.timed(f"loading {model}"):
+        codec = load(model, device)
     heard = []
     for reference in references:
-        with report.guard(reference):
+        with report.guard(reference), report.timed(reference):
             heard.append(voice_in(codec, reference, report))
     if heard and not report.failed:
         with report.guard(target):
