@@ -28,7 +28,7 @@ from systems import System, all_systems
 
 from vqaudio.codecs.bundled import model_folder
 from vqaudio.errors import VqaudioError
-from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
+from vqaudio.evaluation.corpus import measurable_recordings, read_original
 from vqaudio.evaluation.metrics import METRICS, Figures, MetricCache, Ruler, align, default_cache, difference, summary
 from vqaudio.evaluation.report import ListeningCase, listening_files, read_rivals
 from vqaudio.evaluation.report.pictures import rate_quality_png
@@ -71,7 +71,11 @@ def tools(task: Task) -> tuple[list[System], Ruler]:
 
 def measure(task: Task, recording: Recording) -> Measured:
     """Every system through every metric."""
-    systems, ruler = tools(task)
+    return measure_recording(task, *tools(task), recording)
+
+
+def measure_recording(task: Task, systems: list[System], ruler: Ruler, recording: Recording) -> Measured:
+    """``systems`` through every metric of ``ruler``."""
     original = read_original(recording, RATE_HZ)
     seconds = len(original.wave) / RATE_HZ
     figures, sounds = {}, {}
@@ -212,8 +216,8 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def benchmark(arguments: argparse.Namespace) -> None:
     """Measures and writes; with the recipe's own results, also the tables in the docs."""
-    recordings, failed = readable_recordings(chosen_recordings(arguments.corpus, arguments.limit))
-    check_unseen(recordings, read_sources(model_folder(arguments.model)))
+    learnt_from = read_sources(model_folder(arguments.model))
+    recordings, failed = measurable_recordings(arguments.corpus, arguments.limit, learnt_from)
     wanted = tuple(arguments.metrics.split(",")) if arguments.metrics else None
     names, not_measured = chosen_metrics(wanted)
     systems = all_systems(arguments.model)

@@ -54,6 +54,7 @@ ALL = (
     "pitch_error_cents",
     "voicing_error",
 )
+_STARTS, _LENGTHS = "seconds of a command, start included", "by length"
 _MARKED = re.compile(r"(<!-- (table|value) ([^\n]*?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -123,9 +124,54 @@ def groups() -> str:
 
 
 def speed() -> str:
-    """Times real time."""
-    found = results("benchmark/speed.json")["times real time, one core unless it says otherwise"]
-    return rows(["", "times real time"], ([name, f"{value:.3g}"] for name, value in found.items()))
+    """Times real time, beside those of the checkout that was measured in the same run, if one was."""
+    found, title = results("benchmark/speed.json"), "times real time, one core unless it says otherwise"
+    if (earlier := found.get(f"before: {title}")) is None:
+        return rows(["", "times real time"], ([name, f"{value:.3g}"] for name, value in found[title].items()))
+    body = ([name, f"{value:.3g}", f"{earlier[name]:.3g}"] for name, value in found[title].items())
+    return rows(["", "times real time", "by torch, as before"], body)
+
+
+def starts() -> str:
+    """Seconds and memory of whole commands, beside those of the other checkout."""
+    found = results("benchmark/speed.json")
+    sides = [[found[f"{side}{title}"] for side in ("", "before: ")] for title in (_STARTS, _LENGTHS)]
+    body = [[name, *(f"{side[name]:.2f} s" for side in sides[0])] for name in sides[0][0]]
+    for length in sides[1][1]:
+        body += [
+            [f"memory, {verb} {length}", *(f"{side[length][f'{verb}, MB']:.0f} MB" for side in sides[1])]
+            for verb in ("encode", "decode")
+        ]
+    return rows(["", "now", "by torch, as before"], body)
+
+
+def ablation() -> str:
+    """What the excitation is worth, on utterances that training held out."""
+    found = results("benchmark/ablation.json")
+    columns = LEADING[1:]
+    body = [[name, *(plain(entry["figures"], of) for of in columns)] for name, entry in found["codecs"].items()]
+    for pair, figures in found["differences"].items():
+        body.append([pair, *(with_interval(figures, of) for of in columns)])
+    return rows(["", *(figure_of(name).label for name in columns)], body)
+
+
+def finetune() -> str:
+    """A model before and after it learnt telephone speech."""
+    found = results("finetune/finetune.json")
+    shown = ("bits_per_second", "bits_per_token", "stoi", "mel_distance_db")
+    sides = (found["before"], found["after"])
+    return rows(
+        ["", "before", "after"], ([figure_of(name).label, *(with_interval(of, name) for of in sides)] for name in shown)
+    )
+
+
+def token_curve() -> str:
+    """Bits a token that a language model of codes needs, as it learns."""
+    curves = results("token_lm/curve.json")["curves"]
+    sides = list(curves.values())
+    body = [[str(step["step"]), *(f"{side[i]['bits']:.3f}" for side in sides)] for i, step in enumerate(sides[0])]
+    body[0][0] += " (the bundled prior)"
+    return rows(["step", *curves], body)
 
 
 def phones() -> str:
@@ -195,6 +241,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "groups": groups,
     "speed": speed,
+    "starts": starts,
+    "ablation": ablation,
+    "finetune": finetune,
+    "token curve": token_curve,
     "corpora": corpora,
     "samples": samples,
     "phones": phones,
