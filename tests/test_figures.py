@@ -24,7 +24,7 @@ LOGS = {  # tables kept by hand: what was tried once, and what stands in a train
     "recipes/images/README.md": {"| what | result |"},
     "recipes/speaker_conversion/README.md": {"| what | result |"},
     "recipes/speech/README.md": {"| what | result |"},
-    "CARD.md": {"| phase |", "| bottleneck |"},
+    "CARD.md": {"| | |", "| phase |", "| bottleneck |"},
 }
 
 
@@ -39,7 +39,11 @@ def typed_results(path: Path) -> list[str]:
     return rows
 
 
-@pytest.mark.parametrize("path", tables.documents(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [path for path in tables.documents() if path.parent.name != "results"],  # those are results themselves
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_measured_tables_stand_between_markers(path: Path) -> None:
     assert typed_results(path) == []
 
