@@ -141,7 +141,15 @@ def test_bad_input_ends_in_a_line(
     data.mkdir()
     if manifest:
         (data / "manifest.tsv").write_text(manifest)
-    command = [sys.executable, str(RECIPE / script), str(data), "-o", str(tmp_path / "o"), "--model", str(talking_model)]
+    command = [
+        sys.executable,
+        str(RECIPE / script),
+        str(data),
+        "-o",
+        str(tmp_path / "o"),
+        "--model",
+        str(talking_model),
+    ]
     done = subprocess.run(command, env=children.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

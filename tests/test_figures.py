@@ -54,7 +54,9 @@ def test_a_result_typed_by_hand_is_found_and_a_log_is_none(tmp_path: Path, monke
     path.write_text("| a | b |\n| --- | --- |\n| 1.5 | 2.5 |\n\n<!-- table x -->\n| 1.5 | 2.5 |\n<!-- end -->\n")
     assert typed_results(path) == ["| 1.5 | 2.5 |"]
     card = path.with_name("CARD.md")
-    card.write_text("| phase | at its end |\n| --- | --- |\n| codes | 1.5, 2.5 |\n\n| a | b |\n| --- | --- |\n| 1.5 | 2.5 |\n")
+    card.write_text(
+        "| phase | at its end |\n| --- | --- |\n| codes | 1.5, 2.5 |\n\n| a | b |\n| --- | --- |\n| 1.5 | 2.5 |\n"
+    )
     assert typed_results(card) == ["| 1.5 | 2.5 |"]
 
 

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -97,11 +97,13 @@ def rates(coded: Coded, seconds: float) -> Figures:
     return {name: 8 * count / seconds for name, count in counts.items() if count is not None}
 
 
-def measure_all(task: Task, recordings: list[Recording], workers: int) -> Iterator[Measured]:
+def measure_all(
+    task: Task, recordings: list[Recording], workers: int, work: Callable[[Task, Recording], Measured] = measure
+) -> Iterator[Measured]:
     """In the order in which they are done."""
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")  # a worker has a core
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(measure, task, recording) for recording in recordings]
+        futures = [pool.submit(work, task, recording) for recording in recordings]
         for future in track(as_completed(futures), "measuring", len(futures), transient=True):
             yield future.result()
 

@@ -155,6 +155,16 @@ def ablation() -> str:
     return rows(["", *(figure_of(name).label for name in columns)], body)
 
 
+def judges() -> str:
+    """What each metric costs."""
+    found = results("benchmark/judges.json")
+    costs = found["seconds of one core for a second of sound"]
+    body = [[name, f"{cost:.3f}"] for name, cost in sorted(costs.items(), key=lambda pair: -pair[1])]
+    return rows(
+        ["metric", "seconds of one core for a second of sound"], [*body, ["together", f"{found['together']:.2f}"]]
+    )
+
+
 def finetune() -> str:
     """A model before and after it learnt telephone speech."""
     found = results("finetune/finetune.json")
@@ -243,6 +253,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "starts": starts,
     "ablation": ablation,
+    "judges": judges,
     "finetune": finetune,
     "token curve": token_curve,
     "corpora": corpora,
