@@ -194,6 +194,8 @@ def phones() -> str:
         "chance": "always the commonest phone",
     }
     header = f"{found['model']}, {found['utterances']} utterances, {found['frames']} frames"
+    if found.get("counted_on"):
+        header += f"; counted on {found['counted_on']} of training"
     return rows([header, "phones named rightly"], ([of, f"{100 * found[name]:.1f} %"] for name, of in labels.items()))
 
 

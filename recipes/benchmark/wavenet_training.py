@@ -1,4 +1,4 @@
-"""A WaveNet that draws the excitation for a codec's codes: what the benchmark's ablation measures beside pulses and noise.
+"""A WaveNet that draws the excitation for a codec's codes: what ablation.py measures beside pulses and noise.
 
 python recipes/benchmark/wavenet_training.py SHARDS -o wavenet.safetensors --minutes 45
 
