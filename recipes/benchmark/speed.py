@@ -3,7 +3,7 @@
 python recipes/benchmark/speed.py -o recipes/benchmark/results [--model speech] [--wavenet voices] [--hour]
 
 Conversions, starts and memory are those of the model; samples a second those of the WaveNet that decodes in the other.
-With --before CHECKOUT conversions, starts and memory of the package in another checkout stand beside them.
+With --before CHECKOUT conversions and whole commands of the package in another checkout stand beside them.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core, unless a row says otherwise
 
@@ -35,9 +35,10 @@ from vqaudio.io.resample import resample
 
 RATE = 16000
 LENGTHS_S = (1, 3, 10, 60, 300)
-COMPARED_S = (3, 60)  # whose memory is compared with another checkout's
+COMMANDS_S = (3, 60)
 CONVERSIONS = "times real time, one core unless it says otherwise"
-STARTS, LENGTHS = "seconds of a command, start included", "by length"
+STARTS, LENGTHS, COMMANDS = "seconds of a command, start included", "by length", "whole commands"
+PROCESSOR, MEMORY = "seconds of the processor", "MB"
 BEFORE = "before"
 
 
@@ -79,14 +80,24 @@ def conversions(codec: Codec) -> dict[str, float]:
     return rows
 
 
-def run_program(*arguments: object) -> tuple[float, float]:
-    """Seconds and peak memory in MB of one ``vqaudio`` command."""
+class Ran(NamedTuple):
+    """What a command took: seconds by the clock and of the processor, and its peak memory."""
+
+    seconds: float
+    processor_s: float
+    megabytes: float
+
+
+def run_program(*arguments: object) -> Ran:
+    """One ``vqaudio`` command."""
     script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-    script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
-    command = [sys.executable, "-c", script, sys.executable, "-m", "vqaudio", *map(str, arguments)]
+    script += "of = resource.getrusage(resource.RUSAGE_CHILDREN); "
+    script += "print(of.ru_utime + of.ru_stime, of.ru_maxrss / 1024)"
+    # -P: not what lies in the folder that this runs in, but what this process found
+    command = [sys.executable, "-c", script, sys.executable, "-P", "-m", "vqaudio", *map(str, arguments)]
     started = time.perf_counter()
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return time.perf_counter() - started, float(printed)
+    return Ran(time.perf_counter() - started, *map(float, printed.split()))
 
 
 def start_up(folder: Path, model: str) -> dict[str, float]:
@@ -97,7 +108,20 @@ def start_up(folder: Path, model: str) -> dict[str, float]:
     commands = {"`vqaudio --help`": ("--help",), "`vqaudio encode` of 3 s": encode, "`vqaudio decode` of 3 s": decode}
     for command in commands.values():
         run_program(*command)
-    return {name: min(run_program(*command)[0] for _ in range(3)) for name, command in commands.items()}
+    return {name: min(run_program(*command).seconds for _ in range(3)) for name, command in commands.items()}
+
+
+def of_commands(folder: Path, model: str) -> dict[str, dict[str, float]]:
+    """Of whole commands: seconds of the processor, the least of a few, and peak memory."""
+    rows = {}
+    for seconds in COMMANDS_S:
+        path = folder / f"command{seconds}.wav"
+        soundfile.write(path, speech(seconds), RATE)
+        for verb, source in (("encode", path), ("decode", path.with_suffix(".vqa"))):
+            ran = [run_program(verb, source, "--model", model, "--force") for _ in range(3)]
+            least = min(one.processor_s for one in ran)
+            rows[f"`vqaudio {verb}` of {seconds} s"] = {PROCESSOR: least, MEMORY: max(one.megabytes for one in ran)}
+    return rows
 
 
 def by_length(folder: Path, model: str, lengths_s: tuple[int, ...]) -> dict[str, dict[str, float]]:
@@ -108,18 +132,17 @@ def by_length(folder: Path, model: str, lengths_s: tuple[int, ...]) -> dict[str,
         soundfile.write(path, speech(seconds), RATE)
         row = {}
         for verb, source in (("encode", path), ("decode", path.with_suffix(".vqa"))):
-            taken, peak = run_program(verb, source, "--model", model, "--force")
-            row |= {f"{verb}, MB": peak, f"{verb}, times real time": seconds / taken}
+            ran = run_program(verb, source, "--model", model, "--force")
+            row |= {f"{verb}, MB": ran.megabytes, f"{verb}, times real time": seconds / ran.seconds}
         rows[f"{seconds} s"] = row
     return rows
 
 
-def of_codec(model: str, lengths_s: tuple[int, ...] = COMPARED_S) -> dict[str, Any]:
-    """What users wait for: conversions, starts, memory."""
+def of_codec(model: str) -> dict[str, Any]:
+    """What another checkout is compared by: conversions and whole commands."""
     rows: dict[str, Any] = {CONVERSIONS: conversions(vqaudio.load(model, "cpu"))}
     with tempfile.TemporaryDirectory() as folder:
-        rows[STARTS] = start_up(Path(folder), model)
-        rows[LENGTHS] = by_length(Path(folder), model, lengths_s)
+        rows[COMMANDS] = of_commands(Path(folder), model)
     return rows
 
 
@@ -141,7 +164,10 @@ def measure(
     drawing = vqaudio.load(wavenet, "cpu")
     decoder = drawing.config.decoder
     earlier = of_checkout(before, model) if before else {}
-    now = of_codec(model, (*LENGTHS_S, 3600) if hour else LENGTHS_S)
+    now = of_codec(model)
+    with tempfile.TemporaryDirectory() as folder:
+        starts = start_up(Path(folder), model)
+        lengths = by_length(Path(folder), model, (*LENGTHS_S, 3600) if hour else LENGTHS_S)
     limits, speeds, macs = peaks(), samplers(drawing.model.decoder), macs_per_sample(decoder)
     larger = dataclasses.replace(decoder, dilations=tuple(2 ** (i % 10) for i in range(20)), residual=64, skip=128)
     figures = {
@@ -169,8 +195,9 @@ def measure(
             }
             for c in (decoder, larger)
         },
-        STARTS: now[STARTS],
-        LENGTHS: now[LENGTHS],
+        STARTS: starts,
+        LENGTHS: lengths,
+        COMMANDS: now[COMMANDS],
         **earlier,
     }
     torch.set_num_threads(threads)

@@ -54,7 +54,6 @@ ALL = (
     "pitch_error_cents",
     "voicing_error",
 )
-_STARTS, _LENGTHS = "seconds of a command, start included", "by length"
 _MARKED = re.compile(r"(<!-- (table|value) ([^\n]*?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -130,19 +129,6 @@ def speed() -> str:
         return rows(["", "times real time"], ([name, f"{value:.3g}"] for name, value in found[title].items()))
     body = ([name, f"{value:.3g}", f"{earlier[name]:.3g}"] for name, value in found[title].items())
     return rows(["", "times real time", "by torch, as before"], body)
-
-
-def starts() -> str:
-    """Seconds and memory of whole commands, beside those of the other checkout."""
-    found = results("benchmark/speed.json")
-    sides = [[found[f"{side}{title}"] for side in ("", "before: ")] for title in (_STARTS, _LENGTHS)]
-    body = [[name, *(f"{side[name]:.2f} s" for side in sides[0])] for name in sides[0][0]]
-    for length in sides[1][1]:
-        body += [
-            [f"memory, {verb} {length}", *(f"{side[length][f'{verb}, MB']:.0f} MB" for side in sides[1])]
-            for verb in ("encode", "decode")
-        ]
-    return rows(["", "now", "by torch, as before"], body)
 
 
 def ablation() -> str:
@@ -253,7 +239,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "groups": groups,
     "speed": speed,
-    "starts": starts,
     "ablation": ablation,
     "judges": judges,
     "finetune": finetune,
