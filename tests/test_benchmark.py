@@ -124,6 +124,39 @@ def test_the_benchmark_names_what_is_absent_and_writes_the_rest(
     assert (output / "quality.json").read_bytes() == first
 
 
+@pytest.mark.parametrize("script", ["quality.py", "phones.py"])
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (None, "data"),
+        ("path\ttranscript\na.wav\thello", "the header has no column 'speaker'; add it"),
+        ("path\tspeaker\ttranscript\na.wav\tann\thello", "not there, with the transcript 'hello'"),
+    ],
+    ids=["empty folder", "missing column", "missing file"],
+)
+def test_bad_input_ends_in_a_line(
+    script: str, manifest: str | None, said: str, talking_model: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    if manifest:
+        (data / "manifest.tsv").write_text(manifest)
+    command = [
+        sys.executable,
+        str(RECIPE / script),
+        str(data),
+        "-o",
+        str(tmp_path / "o"),
+        "--model",
+        str(talking_model),
+    ]
+    done = subprocess.run(command, env=children.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert not (tmp_path / "o").exists()
+
+
 def test_the_benchmark_refuses_what_the_model_learnt_from(talking_model: Path, corpus: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(talking_model, model)

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,7 +28,7 @@ from systems import System, all_systems
 
 from vqaudio.codecs.bundled import model_folder
 from vqaudio.errors import VqaudioError
-from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
+from vqaudio.evaluation.corpus import measurable_recordings, read_original
 from vqaudio.evaluation.metrics import METRICS, Figures, MetricCache, Ruler, align, default_cache, difference, summary
 from vqaudio.evaluation.report import ListeningCase, listening_files, read_rivals
 from vqaudio.evaluation.report.pictures import rate_quality_png
@@ -71,7 +71,11 @@ def tools(task: Task) -> tuple[list[System], Ruler]:
 
 def measure(task: Task, recording: Recording) -> Measured:
     """Every system through every metric."""
-    systems, ruler = tools(task)
+    return measure_recording(task, *tools(task), recording)
+
+
+def measure_recording(task: Task, systems: list[System], ruler: Ruler, recording: Recording) -> Measured:
+    """``systems`` through every metric of ``ruler``."""
     original = read_original(recording, RATE_HZ)
     seconds = len(original.wave) / RATE_HZ
     figures, sounds = {}, {}
@@ -93,11 +97,13 @@ def rates(coded: Coded, seconds: float) -> Figures:
     return {name: 8 * count / seconds for name, count in counts.items() if count is not None}
 
 
-def measure_all(task: Task, recordings: list[Recording], workers: int) -> Iterator[Measured]:
+def measure_all(
+    task: Task, recordings: list[Recording], workers: int, work: Callable[[Task, Recording], Measured] = measure
+) -> Iterator[Measured]:
     """In the order in which they are done."""
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")  # a worker has a core
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(measure, task, recording) for recording in recordings]
+        futures = [pool.submit(work, task, recording) for recording in recordings]
         for future in track(as_completed(futures), "measuring", len(futures), transient=True):
             yield future.result()
 
@@ -212,8 +218,8 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 def benchmark(arguments: argparse.Namespace) -> None:
     """Measures and writes; with the recipe's own results, also the tables in the docs."""
-    recordings, failed = readable_recordings(chosen_recordings(arguments.corpus, arguments.limit))
-    check_unseen(recordings, read_sources(model_folder(arguments.model)))
+    learnt_from = read_sources(model_folder(arguments.model))
+    recordings, failed = measurable_recordings(arguments.corpus, arguments.limit, learnt_from)
     wanted = tuple(arguments.metrics.split(",")) if arguments.metrics else None
     names, not_measured = chosen_metrics(wanted)
     systems = all_systems(arguments.model)

@@ -131,9 +131,51 @@ def groups() -> str:
 
 
 def speed() -> str:
-    """Times real time."""
-    found = results("benchmark/speed.json")["times real time, one core unless it says otherwise"]
-    return rows(["", "times real time"], ([name, f"{value:.3g}"] for name, value in found.items()))
+    """Times real time, beside those of the checkout that was measured in the same run, if one was."""
+    found, title = results("benchmark/speed.json"), "times real time, one core unless it says otherwise"
+    if (earlier := found.get(f"before: {title}")) is None:
+        return rows(["", "times real time"], ([name, f"{value:.3g}"] for name, value in found[title].items()))
+    body = ([name, f"{value:.3g}", f"{earlier[name]:.3g}"] for name, value in found[title].items())
+    return rows(["", "times real time", "by torch, as before"], body)
+
+
+def ablation() -> str:
+    """What the excitation is worth, on utterances that training held out."""
+    found = results("benchmark/ablation.json")
+    columns = LEADING[1:]
+    body = [[name, *(plain(entry["figures"], of) for of in columns)] for name, entry in found["codecs"].items()]
+    for pair, figures in found["differences"].items():
+        body.append([pair, *(with_interval(figures, of) for of in columns)])
+    return rows(["", *(figure_of(name).label for name in columns)], body)
+
+
+def judges() -> str:
+    """What each metric costs."""
+    found = results("benchmark/judges.json")
+    costs = found["seconds of one core for a second of sound"]
+    body = [[name, f"{cost:.3f}"] for name, cost in sorted(costs.items(), key=lambda pair: -pair[1])]
+    return rows(
+        ["metric", "seconds of one core for a second of sound"], [*body, ["together", f"{found['together']:.2f}"]]
+    )
+
+
+def finetune() -> str:
+    """A model before and after it learnt telephone speech."""
+    found = results("finetune/finetune.json")
+    shown = ("bits_per_second", "bits_per_token", "stoi", "mel_distance_db")
+    sides = (found["before"], found["after"])
+    return rows(
+        ["", "before", "after"], ([figure_of(name).label, *(with_interval(of, name) for of in sides)] for name in shown)
+    )
+
+
+def token_curve() -> str:
+    """Bits a token that a language model of codes needs, as it learns."""
+    curves = results("token_lm/curve.json")["curves"]
+    sides = list(curves.values())
+    body = [[str(step["step"]), *(f"{side[i]['bits']:.3f}" for side in sides)] for i, step in enumerate(sides[0])]
+    body[0][0] += " (the bundled prior)"
+    return rows(["step", *curves], body)
 
 
 def phones() -> str:
@@ -146,6 +188,8 @@ def phones() -> str:
         "chance": "always the commonest phone",
     }
     header = f"{found['model']}, {found['utterances']} utterances, {found['frames']} frames"
+    if found.get("counted_on"):
+        header += f"; counted on {found['counted_on']} of training"
     return rows([header, "phones named rightly"], ([of, f"{100 * found[name]:.1f} %"] for name, of in labels.items()))
 
 
@@ -204,6 +248,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "rivals": rivals,
     "groups": groups,
     "speed": speed,
+    "ablation": ablation,
+    "judges": judges,
+    "finetune": finetune,
+    "token curve": token_curve,
     "corpora": corpora,
     "samples": samples,
     "phones": phones,

@@ -69,6 +69,45 @@ def test_bad_input_is_a_line_before_any_metric_is_loaded(
     assert ("b.wav" if kind == "learnt from" else str(tmp_path)) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("empty folder", "holds no"),
+        ("missing column", "manifest.tsv, line 1: the header has no column 'speaker'; add it"),
+        ("no file", "not there, with the transcript 'a word'; bring the file or leave out its line"),
+        ("no sound", "a.wav: is empty; leave it out"),
+        ("no transcripts", "less than two files have a transcript, which phones need"),
+    ],
+)
+def test_the_verb_tells_bad_input_in_a_line_before_any_model_or_metric_is_loaded(
+    talking_model: Path,
+    tmp_path: Path,
+    kind: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    if kind == "missing column":
+        (data / "manifest.tsv").write_text("path\ttranscript\na.wav\thello")
+    elif kind == "no file":
+        (corpus(data, a=noise(0)) / "a.wav").unlink()
+    elif kind == "no sound":
+        corpus(data, a=np.zeros(0))
+    elif kind == "no transcripts":
+        soundfile.write(data / "a.wav", noise(0), RATE)
+        soundfile.write(data / "b.wav", noise(1), RATE)
+    for loads in ("vqaudio.cli.evaluate.load_ready", "vqaudio.evaluation.phones.Aligner"):
+        monkeypatch.setattr(loads, lambda *_, **__: pytest.fail("something was loaded"))
+    page = tmp_path / "page"
+    assert cli.main(["evaluate", str(talking_model), "--data", str(data), "--phones", "--report", str(page)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert str(data) in line
+    assert not page.exists()
+
+
 def test_the_checksums_of_what_is_prepared_go_with_the_shards_and_the_model(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     source = corpus(tmp_path / "train", a=noise(0), b=noise(1), empty=np.zeros(0))

@@ -90,13 +90,14 @@ def evaluate_sound(
     model: str, device: str, data: Path, plan: "EvaluationOptions", wanted: ReportOptions, report: Report
 ) -> None:
     """Measures ``model`` on the corpus ``data`` (its folder or its manifest) and reports it."""
+    name, corpus = Path(model).name, data.parent if data.name == "manifest.tsv" else data
+    _check_corpus(corpus, plan, wanted)
     codec = load_ready(model, device, report)
     from vqaudio.evaluation.phones import phone_watch
     from vqaudio.evaluation.report import Gallery, listening_files, read_rivals, render
     from vqaudio.evaluation.speech import evaluate
     from vqaudio.io.atomic import atomic_write
 
-    name, corpus = Path(model).name, data.parent if data.name == "manifest.tsv" else data
     rivals = read_rivals(wanted.compare) if wanted.compare else []
     gallery = Gallery(wanted.listen if wanted.page else 0, _converter(codec, wanted.speakers, plan, report))
     listener = phone_watch(codec) if wanted.phones else None
@@ -120,6 +121,15 @@ def evaluate_sound(
             page.write(render(name, result, gallery, rivals, phones).encode())
             _write_listening(wanted.page, listening_files(name, gallery.blind))
     _tell(result, phones, wanted, report)
+
+
+def _check_corpus(corpus: Path, plan: "EvaluationOptions", wanted: ReportOptions) -> None:
+    """Refuses what cannot be measured on before any model is loaded."""
+    from vqaudio.evaluation.corpus import check_transcripts, measurable_recordings
+
+    recordings, _ = measurable_recordings(corpus, plan.limit, plan.learnt_from)
+    if wanted.phones:
+        check_transcripts(corpus, recordings)
 
 
 def _phone_map(watch: "PhoneWatch", report: Report) -> "PhoneMap | None":

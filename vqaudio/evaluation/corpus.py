@@ -40,6 +40,36 @@ def readable_recordings(recordings: Iterable[Recording]) -> tuple[list[Recording
     return good, tuple(failed)
 
 
+def measurable_recordings(
+    corpus: Path, limit: int = 0, learnt_from: frozenset[str] = frozenset()
+) -> tuple[list[Recording], tuple[str, ...]]:
+    """The recordings of ``corpus`` that can be measured on, and a line for each that cannot. Nothing is decoded.
+
+    Args:
+        corpus: a folder.
+        limit: of files of each group; 0 takes all.
+        learnt_from: see :func:`check_unseen`.
+
+    Raises:
+        DataError: there is no such corpus, none of its files can be measured, or the model learnt from one of them.
+    """
+    recordings, faults = readable_recordings(chosen_recordings(corpus, limit))
+    if not recordings:
+        raise DataError(f"{corpus}: no file can be measured ({faults[0]}); give a corpus of speech")
+    check_unseen(recordings, learnt_from)
+    return recordings, faults
+
+
+def check_transcripts(corpus: Path, recordings: Sequence[Recording]) -> None:
+    """Refuses recordings of which less than two have a transcript: phones are known from transcripts alone.
+
+    Raises:
+        DataError: naming the corpus.
+    """
+    if sum(bool(recording.transcript.strip()) for recording in recordings) < 2:
+        raise DataError(f"{corpus}: less than two files have a transcript, which phones need; add them to manifest.tsv")
+
+
 def _fault(recording: Recording) -> str:
     path = recording.path
     if not path.is_file():

@@ -25,7 +25,7 @@ from vqaudio.codecs.speakers import Voice
 from vqaudio.codecs.speech import Codec
 from vqaudio.dsp import loudness
 from vqaudio.errors import ConfigError, DataError, VqaudioError
-from vqaudio.evaluation.corpus import check_unseen, chosen_recordings, read_original, readable_recordings
+from vqaudio.evaluation.corpus import measurable_recordings, read_original
 from vqaudio.evaluation.metrics import (
     METRICS,
     Figures,
@@ -148,10 +148,7 @@ def evaluate(
         ConfigError: the plan names a metric that is unknown or whose package is not installed.
         DataError: there is no corpus, none of its files can be measured, or the model learnt from one of them.
     """
-    recordings, faults = readable_recordings(chosen_recordings(corpus, plan.limit))
-    if not recordings:
-        raise DataError(f"{corpus}: no file can be measured ({faults[0]}); give a corpus of speech")
-    check_unseen(recordings, plan.learnt_from)
+    recordings, faults = measurable_recordings(corpus, plan.limit, plan.learnt_from)
     names, not_measured = chosen_metrics(plan.metrics)
     if "wer" in names and not any(recording.transcript for recording in recordings):
         not_measured += ("wer is not measured: the corpus has no transcripts; a manifest.tsv may have them",)
