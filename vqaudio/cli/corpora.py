@@ -11,6 +11,7 @@ import typer
 from vqaudio.cli.console import Report
 from vqaudio.cli.jobs import Codecs, sound_output
 from vqaudio.cli.options import Device, DeviceOption, ForceOption, JsonOption, ModelOption, QuietOption, SeedOption, app
+from vqaudio.cli.progress import times_real_time
 from vqaudio.errors import ModelError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def tokenize(
         "duration_s": done.audio_s,
         "failures": done.failures,
         "complete": done.complete,
-        "times_real_time": done.audio_s / seconds,
+        "times_real_time": times_real_time(done.audio_s, seconds),
     }
     before = f", {done.skipped} of {done.shards} shards were there" if done.skipped else ""
     hours = f"{done.audio_s / 3600:.2f} hours, {figures['times_real_time']:.1f} times real time"
