@@ -1,4 +1,4 @@
-"""Live encoders and decoders, pushed, copied, flushed and reset in any order: what they give is what the whole gives."""
+"""Live encoders and decoders, pushed, copied, flushed and reset in any order: they give what the whole gives."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +9,14 @@ import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sounds import noise
 
 from vqaudio.codecs.speech import Codec, load
@@ -87,7 +94,10 @@ class Ears(RuleBasedStateMachine):
         codes = self.given(ear, ear.encoder.push(block[None] if two else block))
         self.ears[which % len(self.ears)] = replace(ear, heard=ear.heard + len(block), codes=codes)
 
-    @rule(which=st.integers(0, MOST - 1), block=st.sampled_from([np.zeros(3, np.int16), np.full(2, np.nan), [[0.0], [1.0]]]))
+    @rule(
+        which=st.integers(0, MOST - 1),
+        block=st.sampled_from([np.zeros(3, np.int16), np.full(2, np.nan), [[0.0], [1.0]]]),
+    )
     def refuse(self, which: int, block: Any) -> None:
         """What is refused changes nothing, as the invariant sees."""
         with pytest.raises(SoundError):
