@@ -23,6 +23,7 @@ from vqaudio.codecs import bundled
 from vqaudio.codecs import speech as codec
 from vqaudio.codecs.speech import Codec
 from vqaudio.models import config
+from vqaudio.training import loop
 
 RATE = 44100
 
@@ -374,6 +375,25 @@ def test_train(run: Run, tmp_path: Path) -> None:
         ).err
         == ""
     )
+
+
+@pytest.mark.usefixtures("run_toml")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_training_that_is_ended_says_by_what(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    """After a checkpoint, from which it goes on."""
+    run("prepare", corpus(tmp_path / "corpus"), "-o", "shards", "--no-analysis")
+    command = ("train", "run.toml", "--data", "shards", "-o", "run", "--device", "cpu", "-q")
+    before = signal.signal(number, signal.default_int_handler)  # whatever these tests run under
+    with monkeypatch.context() as patch:
+        step = loop._Run._step
+        patch.setattr(loop._Run, "_step", lambda *words: (step(*words), os.kill(os.getpid(), number)))
+        done = run(*command)
+    signal.signal(number, before)
+    assert (done.code, done.err) == (code, "")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000000001"]
+    assert run(*command, "--resume").code == 0
 
 
 @pytest.mark.usefixtures("run_toml")
