@@ -442,6 +442,26 @@ def test_terminated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("shipped", "talk")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("arguments", [("encode", "talk.wav"), ("encode", "nothere.wav")])
+def test_a_signal_after_the_work_and_before_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, arguments: tuple[str, ...]
+) -> None:
+    def work(given: list[str] | None) -> int:
+        done = worked(given)
+        signal.raise_signal(number)
+        return done
+
+    worked = cli._run
+    monkeypatch.setattr(cli, "_run", work)
+    before = signal.signal(number, signal.default_int_handler)  # whatever these tests run under
+    done = run(*arguments)
+    signal.signal(number, before)
+    assert done.code == code
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("shipped", "talk")
 def test_developers_see_where_a_bug_is(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
