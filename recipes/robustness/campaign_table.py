@@ -68,7 +68,7 @@ def _of_disks() -> list[tuple[str, int, int, int, int]]:
 
 def _of_signals() -> list[tuple[str, int, int, int, int]]:
     found = []
-    for verb, tally in results("signals.json").items():
+    for verb, tally in summed("signals*.json").items():
         counts = (tally["tried"], tally["refused"], tally["survived"], len(tally["lost"]))
         found.append((f"signals at any stage of {verb}", *counts))
     return found
