@@ -24,7 +24,7 @@ AUDIT := .venv-audit
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs screenshots tested man test test-heavy check format dev fuzz audit sbom clean
+.PHONY: help demo docs screenshots tested man test test-heavy check format dev fuzz audit lock sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -76,6 +76,10 @@ fuzz: $(DEV)/.stamp ## hostile bytes for every door of the package, SECONDS_OF_F
 audit: $(AUDIT)/.stamp ## known vulnerabilities of the versions in constraints.txt (asks PyPI)
 	$(AUDIT)/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
+lock: $(AUDIT)/.stamp ## write requirements.txt: the basic install, each file by its hash, in the versions of constraints.txt
+	UV_CUSTOM_COMPILE_COMMAND='make lock' $(AUDIT)/bin/uv pip compile pyproject.toml --quiet --constraints constraints.txt \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --output-file requirements.txt
+
 sbom: $(AUDIT)/.stamp ## the list of components, CycloneDX, into build/sbom.json
 	mkdir -p build
 	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file build/sbom.json
@@ -103,5 +107,5 @@ $(DEV)/.stamp: pyproject.toml constraints.txt
 
 $(AUDIT)/.stamp:
 	$(PYTHON) -m venv $(AUDIT)
-	$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) 'pip-audit==2.10.1' 'cyclonedx-bom==7.5.0'
+	$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) 'pip-audit==2.10.1' 'cyclonedx-bom==7.5.0' 'uv==0.13.9'
 	touch $@

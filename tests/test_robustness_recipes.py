@@ -1,4 +1,4 @@
-"""The campaigns of recipes/robustness, cut short: kills of each verb that writes, and a soak."""
+"""The campaigns of recipes/robustness, cut short: kills, disks, signals, and a soak."""
 
 import json
 import subprocess
@@ -35,6 +35,26 @@ def test_kills_lose_nothing(tmp_path: Path, verb: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("verb", ["encode", "convert", "voices save", "evaluate --report", "prepare", "train"])
+def test_disks_folders_and_clocks_lose_nothing(tmp_path: Path, verb: str) -> None:
+    (found,) = run("disks.py", tmp_path, "--tries", "1", "--verb", verb).values()
+    assert isinstance(found, dict)
+    for fault in ("limited files", "vanishing folder", "backward clock"):  # the others need root
+        assert found[fault]["tried"] == 1, fault
+    assert {fault: tally["lost"] for fault, tally in found.items() if tally["lost"]} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["convert", "voices save", "evaluate --json", "prepare", "tokenize", "train"])
+def test_signals_at_any_stage_leave_what_was_there(tmp_path: Path, verb: str) -> None:
+    (found,) = run("signals.py", tmp_path, "--stages", "3", "--verb", verb).values()
+    assert isinstance(found, dict)
+    assert found["lost"] == []
+    assert found["refused"] >= 3  # at the first call, each of the three that end it
+    assert found["survived"] >= 2  # the one that is ignored
+
+
+@pytest.mark.slow
 def test_a_short_soak_is_flat_in_files_threads_and_descriptors(tmp_path: Path) -> None:
     found = run("soak.py", tmp_path, "--minutes", "0", "--files", "100")
     assert found["files"] == 100
@@ -47,6 +67,15 @@ def test_a_leak_is_seen() -> None:
     for kind in ("memory_mb", "descriptors", "threads", "temporary"):
         leaking = [soak.Look(**(vars(one) | {kind: getattr(one, kind) + 10 * n})) for n, one in enumerate(flat)]
         assert [name for name, fine in soak.is_flat(leaking).items() if not fine] == [kind]
+
+
+def test_runs_of_a_campaign_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign_table, "RESULTS", tmp_path)
+    for number, verb in enumerate(("a", "a", "b")):
+        tally = {"kills": 3, "lost": ["x"], "seed": number, "cannot write": {"full disk": "told"}}
+        (tmp_path / f"kills-{number}.json").write_text(json.dumps({verb: tally}))
+    a, b = campaign_table.summed("kills*.json").values()
+    assert (a["kills"], a["lost"], b["kills"], b["lost"]) == (6, ["x", "x"], 3, ["x"])
 
 
 def test_the_table_of_the_campaign_is_that_of_its_results() -> None:

@@ -31,19 +31,46 @@ def results(name: str) -> dict[str, Any]:
     return found
 
 
+def summed(pattern: str) -> dict[str, dict[str, Any]]:
+    """What several runs of a campaign counted, together: numbers and lists are added up."""
+    whole: dict[str, dict[str, Any]] = {}
+    for path in sorted(RESULTS.glob(pattern)):
+        for name, tally in results(path.name).items():
+            for key, value in tally.items():
+                old = whole.setdefault(name, {}).get(key)
+                added = isinstance(value, int | float | list) and key != "seed" and old is not None
+                whole[name][key] = old + value if added else value
+    return whole
+
+
 def rows() -> list[tuple[str, int, int, int, int]]:
     """What was done, how often, how often it was refused, survived, lost."""
-    found = []
+    found, fuzzed = [], summed("fuzz*.json")
     for name, label in TARGETS.items():
-        tally = results("fuzz.json").get(name)
-        if tally:
+        if tally := fuzzed.get(name):
             found.append((label, tally["tried"], tally["refused"], tally["accepted"], len(tally["lost"])))
-    for verb, tally in results("kills.json").items():
-        tried = tally["kills"]
+    for verb, tally in summed("kills*.json").items():
         label = f"kill -9 of {verb}, {tally['in_time']} before its end"
-        found.append((label, tried, 0, tally["resumed_exactly"], len(tally["lost"])))
-        told = [word == "told" for word in tally["cannot write"].values()]
-        found.append((f"{verb} without room or folder", len(told), sum(told), 0, len(told) - sum(told)))
+        found.append((label, tally["kills"], 0, tally["resumed_exactly"], len(tally["lost"])))
+    return [*found, *_of_disks(), *_of_signals()]
+
+
+def _of_disks() -> list[tuple[str, int, int, int, int]]:
+    """A row a fault, of all verbs together."""
+    verbs = results("disks.json")
+    found = []
+    for fault in next(iter(verbs.values())):
+        tallies = [of[fault] for of in verbs.values() if of[fault]["tried"]]
+        counts = [sum(tally[key] for tally in tallies) for key in ("tried", "refused", "survived")]
+        found.append((f"{fault}, {len(tallies)} verbs", *counts, sum(len(tally["lost"]) for tally in tallies)))
+    return found  # type: ignore[return-value]
+
+
+def _of_signals() -> list[tuple[str, int, int, int, int]]:
+    found = []
+    for verb, tally in summed("signals*.json").items():
+        counts = (tally["tried"], tally["refused"], tally["survived"], len(tally["lost"]))
+        found.append((f"signals at any stage of {verb}", *counts))
     return found
 
 

@@ -24,6 +24,7 @@ from vqaudio.codecs import bundled
 from vqaudio.codecs import speech as codec
 from vqaudio.codecs.speech import Codec
 from vqaudio.models import config
+from vqaudio.training import loop
 
 RATE = 44100
 
@@ -384,6 +385,25 @@ def test_train(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("run_toml")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_training_that_is_ended_says_by_what(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    """After a checkpoint, from which it goes on."""
+    run("prepare", corpus(tmp_path / "corpus"), "-o", "shards", "--no-analysis")
+    command = ("train", "run.toml", "--data", "shards", "-o", "run", "--device", "cpu", "-q")
+    before = signal.signal(number, signal.default_int_handler)  # whatever these tests run under
+    with monkeypatch.context() as patch:
+        step = loop._Run._step
+        patch.setattr(loop._Run, "_step", lambda *words: (step(*words), os.kill(os.getpid(), number)))
+        done = run(*command)
+    signal.signal(number, before)
+    assert (done.code, done.err) == (code, "")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000000001"]
+    assert run(*command, "--resume").code == 0
+
+
+@pytest.mark.usefixtures("run_toml")
 def test_train_without_what_it_needs(run: Run) -> None:
     for arguments in (["missing.toml"], ["run.toml"], ["run.toml", "--set", "train.sede=1"]):
         done = run("train", *arguments, "--data", "missing", "-o", "run")
@@ -426,6 +446,26 @@ def test_terminated(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert run("encode", "talk.wav").code == 143
     assert left_behind(tmp_path) == {"talk.wav"}
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.usefixtures("shipped", "talk")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("arguments", [("encode", "talk.wav"), ("encode", "nothere.wav")])
+def test_a_signal_after_the_work_and_before_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, arguments: tuple[str, ...]
+) -> None:
+    def work(given: list[str] | None) -> int:
+        done = worked(given)
+        signal.raise_signal(number)
+        return done
+
+    worked = cli._run
+    monkeypatch.setattr(cli, "_run", work)
+    before = signal.signal(number, signal.default_int_handler)  # whatever these tests run under
+    done = run(*arguments)
+    signal.signal(number, before)
+    assert done.code == code
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.usefixtures("shipped", "talk")

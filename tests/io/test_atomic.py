@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vqaudio.errors import OutputError
-from vqaudio.io.atomic import atomic_path, atomic_write
+from vqaudio.io.atomic import atomic_files, atomic_path, atomic_write
 
 
 def test_atomic_write_replaces_when_told_to(tmp_path: Path) -> None:
@@ -105,3 +105,37 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="make room"), atomic_write(tmp_path / "a.wav"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_disk_quota_or_file_that_is_full_leaves_half_a_folder(tmp_path: Path, number: int) -> None:
+    (tmp_path / "page").mkdir()
+    for name in ("a.html", "b.html"):
+        (tmp_path / "page" / name).write_bytes(b"old")
+
+    def write(folder: Path) -> None:
+        with atomic_files(folder, overwrite=True) as add:
+            add("a.html", b"new")
+            add("sounds/c.wav", b"new")
+            raise OSError(number, os.strerror(number))
+
+    for folder in (tmp_path / "page", tmp_path / "fresh" / "page"):
+        with pytest.raises(OutputError, match="make room"):
+            write(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "page").iterdir()} == {
+        "a.html": b"old",
+        "b.html": b"old",
+    }
+
+
+def test_files_of_a_folder_appear_together(tmp_path: Path) -> None:
+    with atomic_files(tmp_path / "new" / "page") as add:
+        add("a.html", b"one")
+        add("sounds/c.wav", b"two")
+        assert not list(tmp_path.rglob("*.html")) or all(path.name.startswith(".") for path in tmp_path.rglob("*.html"))
+    found = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"new/page/a.html": b"one", "new/page/sounds/c.wav": b"two"}
+    with pytest.raises(OutputError, match="--force"), atomic_files(tmp_path / "new" / "page") as add:
+        add("a.html", b"three")
+    assert (tmp_path / "new" / "page" / "a.html").read_bytes() == b"one"

@@ -1,11 +1,12 @@
 """soundfiles.py: what is read and written, and what hostile files do."""
 
+import errno
 import io
 import os
 import struct
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -276,6 +277,38 @@ def test_a_full_disk_gives_one_clear_line(format: str) -> None:
         SoundWriter("/dev/full", RATE_HZ, 1, format) as writer,
     ):
         writer.write(noise(1, 100_000))
+
+
+class SmallDisk(io.BytesIO):
+    """A file that takes so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("format", [name for name in sound_writer._FORMATS if name not in ("oga", "aif")])
+def test_no_format_is_cut_in_silence(format: str) -> None:
+    """Not where the last bytes alone have no room, either: FLAC and Ogg write these as they are closed."""
+
+    def write(file: BinaryIO) -> None:
+        with SoundWriter(file, RATE_HZ, 1, format) as writer:
+            writer.write(noise(1, 6000))
+
+    whole = SmallDisk(1 << 20)
+    write(whole)
+    size = len(whole.getvalue())
+    write(SmallDisk(size))
+    for room in (0, size // 2, size - 1000, size - 1):
+        with pytest.raises(
+            SoundError, match="cannot write: No space left on device; choose another place, or make room"
+        ):
+            write(SmallDisk(room))
 
 
 def test_writes_to_open_files_and_to_pipes() -> None:

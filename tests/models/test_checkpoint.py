@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vqaudio.errors import ModelError
+from vqaudio.errors import ModelError, OutputError
 from vqaudio.models import checkpoint
 from vqaudio.models.config import AudioVQVAEConfig, ConditioningConfig, EncoderConfig, QuantizerConfig, WaveNetConfig
 from vqaudio.models.speech_vqvae import AudioVQVAE
@@ -240,3 +241,18 @@ def test_parts_can_be_taken_over(folder: Path, model: AudioVQVAE) -> None:
     other = checkpoint.build(dataclasses.replace(CONFIG, quantizer=QuantizerConfig(codebook_size=8, code_dim=3)))
     with pytest.raises(ModelError, match="its quantizer does not fit"):
         checkpoint.load_parts(other, folder)
+
+
+def test_a_model_for_which_there_is_no_room_is_one_clear_line(model: AudioVQVAE, tmp_path: Path) -> None:
+    checkpoint.save_model(tmp_path / "model", CONFIG, model.state_dict(), {"step": 3})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["config.json"]) + 500, hard))
+    try:
+        with pytest.raises(OutputError, match=r"model cannot be written: .*File too large.*make room") as caught:
+            checkpoint.save_model(tmp_path / "model", CONFIG, model.state_dict(), {"step": 4})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(str(caught.value).splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

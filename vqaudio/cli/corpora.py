@@ -21,6 +21,7 @@ from vqaudio.cli.options import (
     VerboseOption,
     app,
 )
+from vqaudio.cli.progress import times_real_time
 from vqaudio.errors import ModelError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def tokenize(
         "duration_s": done.audio_s,
         "failures": done.failures,
         "complete": done.complete,
-        "times_real_time": done.audio_s / seconds,
+        "times_real_time": times_real_time(done.audio_s, seconds),
     }
     before = f", {done.skipped} of {done.shards} shards were there" if done.skipped else ""
     hours = f"{done.audio_s / 3600:.2f} hours, {figures['times_real_time']:.1f} times real time"

@@ -1,7 +1,7 @@
 """The work of ``vqaudio evaluate`` on a model of sound."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -76,16 +76,6 @@ def _converter(
     return convert
 
 
-def _write_listening(folder: Path, files: "Iterator[tuple[str, bytes]]") -> None:
-    """The pages for blind listening and what they play, in place of earlier ones: they come with the page."""
-    from vqaudio.io.atomic import atomic_write
-
-    for name, data in files:
-        (folder / name).parent.mkdir(exist_ok=True)
-        with atomic_write(folder / name, overwrite=True) as file:
-            file.write(data)
-
-
 def evaluate_sound(
     model: str, device: str, data: Path, plan: "EvaluationOptions", wanted: ReportOptions, report: Report
 ) -> None:
@@ -96,7 +86,7 @@ def evaluate_sound(
     from vqaudio.evaluation.phones import phone_watch
     from vqaudio.evaluation.report import Gallery, listening_files, read_rivals, render
     from vqaudio.evaluation.speech import evaluate
-    from vqaudio.io.atomic import atomic_write
+    from vqaudio.io.atomic import atomic_files, atomic_write
 
     rivals = read_rivals(wanted.compare) if wanted.compare else []
     gallery = Gallery(wanted.listen if wanted.page else 0, _converter(codec, wanted.speakers, plan, report))
@@ -107,19 +97,19 @@ def evaluate_sound(
         if listener:
             listener.add(utterance.original, utterance.stream.tokens[0])
 
-    if wanted.page:
-        wanted.page.mkdir(exist_ok=True)
     with ExitStack() as files:  # refused now, if at all, and not after an hour's work
         document = files.enter_context(binary_output(str(wanted.json), wanted.force)) if wanted.json else None
+        add = files.enter_context(atomic_files(wanted.page, overwrite=True)) if wanted.page else None
         page = files.enter_context(atomic_write(wanted.page / PAGE, wanted.force)) if wanted.page else None
         result = evaluate(codec, corpus, plan, report.tracked, watch)
         phones = _phone_map(listener, report) if listener else None
         if document:
             found = result.document() | ({"phones": phones.document()} if phones else {})
             document.write(json.dumps(found, indent=1).encode())
-        if page and wanted.page:
+        if page and add:
             page.write(render(name, result, gallery, rivals, phones).encode())
-            _write_listening(wanted.page, listening_files(name, gallery.blind))
+            for place, content in listening_files(name, gallery.blind):  # in place of earlier ones: they come with the page
+                add(place, content)
     _tell(result, phones, wanted, report)
 
 

@@ -22,6 +22,7 @@ from vqaudio.cli.paths import (
     standard_output,
 )
 from vqaudio.cli.pictures import decode_picture, encode_picture
+from vqaudio.cli.progress import times_real_time
 from vqaudio.errors import ModelError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _figures(coded: "TranscodeResult", job: Job, seconds: float) -> dict[str, An
         "input": job.name,
         "output": job.target,
         "duration_s": coded.duration_s,
-        "times_real_time": coded.duration_s / seconds,
+        "times_real_time": times_real_time(coded.duration_s, seconds),
         "channels": coded.header.channels,
         "sample_rate_hz": coded.header.sample_rate_hz,
     }

@@ -164,8 +164,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     if sys.stderr is None:  # closed; print() would write to standard output instead
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the program ends
-    with _signals_as_exceptions():
-        code = _run(arguments)
+    try:
+        with _signals_as_exceptions():
+            code = _run(arguments)
+    except (KeyboardInterrupt, _Terminated) as end:  # behind the work, or while an error is told
+        code = 128 + (end.number if isinstance(end, _Terminated) else signal.SIGINT)
     try:
         print(end="", flush=True)
     except OSError as error:

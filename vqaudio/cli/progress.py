@@ -7,6 +7,7 @@ from typing import Any
 
 Share = Callable[[float], None]  # takes the share that is done, 0 to 1
 EVERY_S = 10.0
+_TICK_S = 1e-6  # less than any work takes
 
 
 class ProgressLines:
@@ -37,6 +38,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def times_real_time(sound_s: float, seconds: float) -> float:
+    """How many seconds of sound a second of work does; of a clock that stands still, a large number."""
+    return sound_s / max(seconds, _TICK_S)
 
 
 def counted(items: Iterable[Any], tell: Share) -> Iterator[Any]:

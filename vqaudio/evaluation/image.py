@@ -22,7 +22,7 @@ from vqaudio.bitstream.header import Coder
 from vqaudio.codecs.image import ImageCodec
 from vqaudio.errors import PictureError
 from vqaudio.evaluation.metrics.statistics import Mean, bootstrap_mean
-from vqaudio.io.atomic import atomic_write
+from vqaudio.io.atomic import atomic_files
 from vqaudio.io.image import Picture, from_tiles, grid_rows, to_tiles, write_picture
 from vqaudio.io.image_corpora import Sample, find_pictures
 from vqaudio.models import logistic_mixture as logistic
@@ -171,18 +171,19 @@ def contact_sheet(pictures: list[Picture], rows: int) -> Picture:
 
 
 def _write_report(codec: ImageCodec, shown: list[Picture], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     originals, decoded = shown[::2], shown[1::2]
     half = grid_rows(len(originals))
     columns = len(originals) // half
     rows: list[Picture] = []
     for first in range(0, len(originals), columns):
         rows += [*originals[first : first + columns], *decoded[first : first + columns]]
-    _save(contact_sheet(rows, 2 * half), folder / "reconstructions.png")
-    if codec.model.prior is not None and not codec.config.classes:
-        _save(codec.decode(codec.side_by_side(codec.sample(64))), folder / "samples.png")
+    with atomic_files(folder, overwrite=True) as add:
+        add("reconstructions.png", _png(contact_sheet(rows, 2 * half)))
+        if codec.model.prior is not None and not codec.config.classes:
+            add("samples.png", _png(codec.decode(codec.side_by_side(codec.sample(64)))))
 
 
-def _save(picture: npt.NDArray[np.uint8], path: Path) -> None:
-    with atomic_write(path, overwrite=True) as file:
-        write_picture(file, picture)
+def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    write_picture(file, picture)
+    return file.getvalue()

@@ -6,12 +6,14 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from vqaudio.errors import OutputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a file
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def atomic_path(path: str | os.PathLike[str], overwrite: bool = False) -> Iterat
     except BaseException as error:
         with suppress(OSError):  # it may never have been made
             temporary.unlink()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if isinstance(error, OSError) and error.errno in FULL:
             raise _unwritable(name, error) from error
         raise
 
@@ -45,6 +47,50 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     """Give a binary file whose content becomes ``path`` when the block ends well; see :func:`atomic_path`."""
     with atomic_path(path, overwrite) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+@contextmanager
+def atomic_files(folder: Path, overwrite: bool = False) -> Iterator[Callable[[str, bytes], None]]:
+    """Give what writes files into ``folder``, by their names below it: all appear when the block ends well, or none.
+
+    Folders that are made for them, ``folder`` among these, go again where the block does not end well.
+
+    Raises:
+        OutputError: a file exists (without ``overwrite``), or the folder cannot be written to, or the disk is full.
+    """
+    with _new_folders() as make, ExitStack() as files:
+        make(folder)
+
+        def write(name: str, data: bytes) -> None:
+            make((folder / name).parent)
+            temporary = files.enter_context(atomic_path(folder / name, overwrite))
+            temporary.write_bytes(data)
+
+        yield write
+
+
+@contextmanager
+def _new_folders() -> Iterator[Callable[[Path], None]]:
+    """Give what makes a folder, and those above it, where there is none; on any exception those that are empty go."""
+    made: list[Path] = []
+
+    def make(path: Path) -> None:
+        if path.is_dir():
+            return
+        make(path.parent)
+        try:
+            path.mkdir()
+        except OSError as error:
+            raise _unwritable(os.fspath(path), error) from error
+        made.append(path)
+
+    try:
+        yield make
+    except BaseException:
+        for path in reversed(made):
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import BinaryIO
 import soundfile
 
 from vqaudio.errors import MissingSoundError, SoundError
+from vqaudio.io.atomic import FULL
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -20,6 +21,39 @@ class Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
     def seekable(self) -> bool:
         """False, whatever the file is."""
         return False
+
+
+class Watched:
+    """A file that libsndfile writes, and that fails in silence: the first failure is kept in ``error``.
+
+    The library drops what fails as it completes a file: a full disk would cost the end of a FLAC or an Ogg file without
+    a word. What it does notice, it has no words for.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """How many bytes ``data`` has."""
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Where the file then is."""
+        try:
+            return self._file.seek(place, whence)
+        except OSError as error:  # what was held back until now is written first
+            self.error = self.error or error
+            return place
+
+    def tell(self) -> int:
+        """Where the file is."""
+        return self._file.tell()
 
 
 def name_of(source: Source) -> str:
@@ -43,5 +77,7 @@ def os_error(name: str, error: Exception, doing: str) -> SoundError:
         PermissionError: "permission denied; change the file's permissions or choose another place",
     }
     reason = reasons.get(type(error)) or getattr(error, "strerror", None) or error
+    if isinstance(error, OSError) and error.errno in FULL:
+        reason = f"{reason}; choose another place, or make room there"
     kind = MissingSoundError if isinstance(error, FileNotFoundError) else SoundError
     return kind(f"{name}: cannot {doing}: {reason}")

@@ -17,7 +17,7 @@ import soundfile
 from vqaudio.arrays import Block
 from vqaudio.errors import SoundError
 from vqaudio.io.atomic import atomic_path
-from vqaudio.io.sound_library import Sequential, Source, name_of, os_error, reason_of
+from vqaudio.io.sound_library import Sequential, Source, Watched, name_of, os_error, reason_of
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,18 @@ class SoundWriter:
             raise os_error(self.name, error, "write") from error
 
     def _open(self, sample_rate_hz: int) -> Sequential:
-        try:  # by descriptor where there is one: only so does libsndfile report a full disk
-            self._file.flush()
-            file: BinaryIO | int = self._file.fileno()
-        except OSError:  # a BytesIO
-            file = self._file
         kind = {"format": self._format.container, "subtype": self._format.encoding, "closefd": False}
+        self._watched = Watched(self._file)
         try:
-            return Sequential(file, "w", sample_rate_hz, self.channels, **kind)
+            return Sequential(self._watched, "w", sample_rate_hz, self.channels, **kind)
         except soundfile.LibsndfileError as error:
             self._discard()
             raise SoundError(f"{self.name}: cannot write: {reason_of(error)}") from error
+
+    def _check(self) -> None:
+        """Raises what has failed by now."""
+        if self._watched.error:
+            raise os_error(self.name, self._watched.error, "write") from self._watched.error
 
     def write(self, block: Block) -> None:
         """Append a block ``[channels, n]``, cut to -1..1. A full disk or format raises :class:`SoundError`."""
@@ -122,6 +123,7 @@ class SoundWriter:
                 self._sound.write(samples[start : start + _WRITTEN_FRAMES])
         except soundfile.LibsndfileError as error:
             raise SoundError(f"{self.name}: cannot write: {reason_of(error)}") from error
+        self._check()
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +140,7 @@ class SoundWriter:
             return
         try:
             self._sound.close()
+            self._check()
             if self._file is not self._target:
                 self._file.seek(0)
                 shutil.copyfileobj(self._file, self._target)
@@ -154,7 +157,8 @@ class SoundWriter:
         if self._file is not self._target:
             self._file.close()
         if self._owns_target:
-            self._target.close()
+            with suppress(OSError):  # of what could not be flushed, which was told
+                self._target.close()
 
 
 @contextmanager

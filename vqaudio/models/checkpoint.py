@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vqaudio.errors import ModelError
+from vqaudio.errors import ModelError, OutputError
 from vqaudio.io.atomic import atomic_folder
 from vqaudio.models.config import AudioVQVAEConfig, ModelConfig, VocoderVQVAEConfig, model_to_mapping
 from vqaudio.models.folder import (
@@ -86,6 +86,9 @@ def save_model(
         facts: what the training was (JSON types), for the model card and for resuming.
         training: tensors that only a resumed run needs.
         half: stores the weights in half precision, as the bundled models are.
+
+    Raises:
+        OutputError: the disk is full.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     if half:
@@ -93,9 +96,18 @@ def save_model(
     document = {"format_version": FORMAT_VERSION, "model": model_to_mapping(config), "training": dict(facts)}
     with atomic_folder(folder) as temporary:
         (temporary / CONFIG_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        save_file(weights, temporary / WEIGHTS_FILE)
+        _write_tensors(weights, temporary / WEIGHTS_FILE, folder)
         if training is not None:
-            save_file({name: t.detach().cpu().contiguous() for name, t in training.items()}, temporary / TRAINING_FILE)
+            tensors = {name: t.detach().cpu().contiguous() for name, t in training.items()}
+            _write_tensors(tensors, temporary / TRAINING_FILE, folder)
+
+
+def _write_tensors(tensors: dict[str, Tensor], path: Path, folder: Path) -> None:
+    """Writes a file of what becomes ``folder``."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # so it tells of a full disk
+        raise OutputError(f"{folder} cannot be written: {error}; choose another place, or make room there") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -106,11 +106,16 @@ def fingerprint(folder: Path) -> bytes:
         with safe_open(path, "numpy") as file:
             for name, stored in sorted((old_tensor_name(stored), stored) for stored in list(file.keys())):
                 if name.startswith("prior.") or (name.startswith("quantizer.") and name.endswith("codebook")):
-                    tensor = file.get_tensor(stored)
+                    tensor = _little(file.get_tensor(stored))
                     digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode() + tensor.tobytes())
     except (OSError, ValueError, SafetensorError) as error:
         raise unreadable(path, error) from None
     return digest.digest()
+
+
+def _little(tensor: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """The array with its lowest bytes first, as it lies in the file, whichever way this machine has them."""
+    return tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
 
 
 def codes_contract(config: ModelConfig, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from vqaudio.models.trainable import Trainable
 from vqaudio.models.wavenet import WaveNet
 from vqaudio.training.dataset import Dataset
 from vqaudio.training.log import TrainingLog, warnings_of
-from vqaudio.training.state import Observer, RunState, deferred_signals, learning_rate
+from vqaudio.training.state import Observer, RunState, deferred_signals, end_by, learning_rate
 
 KEPT_CHECKPOINTS = 2
 CHECKPOINTS, FINISHED_MODEL = "checkpoints", "model"
@@ -145,14 +145,14 @@ class _Run:
         if self.fabric.is_global_zero:
             self.log = TrainingLog(self.folder, self.state.step, self.observer.on_log if self.observer else None)
         try:
-            with deferred_signals() as interrupted:
+            with deferred_signals() as received:
                 while self.state.phase < len(self.config.train.phases) and not self.stopping:
-                    self._run_phase(optimizer_state, interrupted)
+                    self._run_phase(optimizer_state, received)
                     optimizer_state = None
                 self._save()
                 self.fabric.barrier()
             if self.stopping:
-                raise KeyboardInterrupt
+                end_by(received())
             return self._finish()
         finally:
             if self.log:
@@ -160,7 +160,7 @@ class _Run:
 
     # ---------------------------------------------------------------------------------------------- the phases
 
-    def _run_phase(self, optimizer_state: dict[str, Tensor] | None, interrupted: Callable[[], bool]) -> None:
+    def _run_phase(self, optimizer_state: dict[str, Tensor] | None, received: Callable[[], int]) -> None:
         phase = self.config.train.phases[self.state.phase]
         parameters = self._choose_parts(phase)
         optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, weight_decay=self.config.train.weight_decay)
@@ -168,7 +168,7 @@ class _Run:
             checkpoint.load_flat_state(optimizer, optimizer_state)
         wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
         wrapped.mark_forward_method("loss")
-        while self.state.phase_step < phase.steps and not self._told_to_stop(interrupted()):
+        while self.state.phase_step < phase.steps and not self._told_to_stop(received()):
             self._step(phase, wrapped)
         if self.state.phase_step >= phase.steps:
             self.model.load_state_dict(self.averaged.state_dict())  # later phases learn on what will be kept
@@ -187,13 +187,13 @@ class _Run:
             raise ConfigError(f"{phase.name}.train: there is no part {unknown[0]!r}: use {', '.join(sorted(parts))}")
         self.trainable.set_objective(dict(phase.objective))
 
-    def _told_to_stop(self, interrupted: bool) -> bool:
-        """Whether any process was interrupted: all must end after the same step, or one would wait for the others."""
+    def _told_to_stop(self, signal: int) -> bool:
+        """Whether any process has received a signal: all must end after the same step, or one would wait for others."""
+        self.stopping = bool(signal)
         if self.fabric.world_size > 1:
-            told = torch.tensor(float(interrupted), device=self.fabric.device)
-            interrupted = bool(self.fabric.all_reduce(told, reduce_op="sum"))
-        self.stopping = interrupted
-        return interrupted
+            told = torch.tensor(float(self.stopping), device=self.fabric.device)
+            self.stopping = bool(self.fabric.all_reduce(told, reduce_op="sum"))
+        return self.stopping
 
     def _choose_parts(self, phase: PhaseConfig) -> list[nn.Parameter]:
         """Freezes all parts but the phase's own, batch statistics and codebook averages included."""

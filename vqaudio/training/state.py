@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from vqaudio.models.config import PhaseConfig
 
@@ -41,17 +41,25 @@ def learning_rate(phase: PhaseConfig, step: int) -> float:
 
 
 @contextmanager
-def deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Lets Ctrl-C, SIGTERM and SIGHUP end the run after the step in progress; yields "was one received?"."""
+def deferred_signals() -> Iterator[Callable[[], int]]:
+    """Lets Ctrl-C, SIGTERM and SIGHUP end the run after the step in progress; yields what gives the first that was
+    received, or 0."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Python lets no other thread set handlers
-        yield lambda: False
+        yield lambda: 0
         return
     numbers = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
     handled = [number for number in dict.fromkeys(numbers) if signal.getsignal(number) is not signal.SIG_IGN]
     previous = [signal.signal(number, lambda number, _: received.append(number)) for number in handled]
     try:
-        yield lambda: bool(received)
+        yield lambda: received[0] if received else 0
     finally:
         for number, handler in zip(handled, previous, strict=True):
             signal.signal(number, handler)
+
+
+def end_by(number: int) -> NoReturn:
+    """Ends the run as the signal would have done at once: by what the program makes of it, or by KeyboardInterrupt."""
+    if number and callable(signal.getsignal(number)):
+        signal.raise_signal(number)
+    raise KeyboardInterrupt
