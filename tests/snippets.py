@@ -70,6 +70,14 @@ ELSEWHERE = (
         "python recipes/robustness/soak.py",
         "tests/test_robustness_recipes.py::test_a_short_soak_is_flat_in_files_threads_and_descriptors",
     ),
+    Elsewhere(
+        "python recipes/robustness/disks.py",
+        "tests/test_robustness_recipes.py::test_disks_folders_and_clocks_lose_nothing",
+    ),
+    Elsewhere(
+        "python recipes/robustness/signals.py",
+        "tests/test_robustness_recipes.py::test_signals_at_any_stage_leave_what_was_there",
+    ),
     Elsewhere("python recipes/benchmark/tables.py", "tests/test_figures.py::test_no_figure_is_stale"),
     Elsewhere("make docs", "tests/test_docs.py::test_the_site_is_built_without_a_warning"),
     Elsewhere("make tested", "tests/test_snippets.py::test_the_list_in_the_docs_is_up_to_date"),
@@ -85,9 +93,9 @@ ELSEWHERE = (
     Elsewhere("pytest", why="a part of make test"),
     Elsewhere("make screenshots", why="looks at the pages that tests/heavy/test_studio.py uses; takes minutes"),
     Elsewhere("make audit", why="asks PyPI, which a test must not"),
+    Elsewhere("make lock", why="asks PyPI for all files of each package, which a test must not"),
     Elsewhere("make sbom", why="installs its tool from PyPI"),
     Elsewhere("tensorboard", why="another project's program; tests/training/test_loop.py reads what it would show"),
-    Elsewhere("python recipes/benchmark/speed.py", why="measures for minutes; nothing is built on it"),
     Elsewhere("python recipes/benchmark/corpora.py", why="measures for minutes; nothing is built on it"),
     Elsewhere(
         "python recipes/benchmark/run.py", why="calls quality.py, which tests/test_benchmark.py runs, and speed.py"

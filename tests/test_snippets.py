@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pictures
 import pytest
 import snippets
@@ -20,6 +21,7 @@ from sounds import talk
 
 import vqaudio
 from vqaudio.codecs import bundled
+from vqaudio.codecs.voice_file import save_table
 from vqaudio.models import checkpoint
 from vqaudio.models.checksums import write_sums
 from vqaudio.models.config import SpeakerEncoderConfig
@@ -39,6 +41,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(len(name))
         checkpoint.save_model(folder / name, config, checkpoint.build(config).state_dict(), {"step": 1})
     pictures.save_model(folder / "images")
+    bands = VOCODED.vocoder.bands
+    voice = np.concatenate([np.zeros(bands), np.ones(bands), [np.log(150), 0.2]])
+    save_table(folder / "speech", dict.fromkeys(SPEAKERS, voice))
     for name in ("speech", "voices", "images"):
         write_sums(folder / name)
     return folder

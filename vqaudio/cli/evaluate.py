@@ -108,7 +108,7 @@ def evaluate_sound(
             document.write(json.dumps(found, indent=1).encode())
         if page and add:
             page.write(render(name, result, gallery, rivals, phones).encode())
-            for place, content in listening_files(name, gallery.blind):  # in place of earlier ones: they come with the page
+            for place, content in listening_files(name, gallery.blind):  # in place of earlier ones, as the page is
                 add(place, content)
     _tell(result, phones, wanted, report)
 
