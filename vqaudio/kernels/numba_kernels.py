@@ -1,0 +1,81 @@
+"""What needs Numba itself: to compile a kernel to machine code, and to run one that no other way can run."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit, types, typeof
+from numba.core import compiler
+from numba.core.caching import FunctionCache
+from numba.core.errors import NumbaError
+from numba.core.runtime.nrt import rtsys
+from numba.extending import typeof_impl
+
+from vqaudio.kernels import calling, notice, object_code
+
+_NEEDS_NUMBA = "NRT_", "numba_", "Py"  # how what only Numba has begins: memory, helpers, and the interpreter's objects
+
+
+class _Cache(FunctionCache):
+    """Numba's, but that code which lies ready is fetched without all that compiling needs: that takes 0.2 s to import,
+    and 0.6 s where SciPy is installed."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The code for arguments of the types ``sig``, or None where it must be compiled."""
+        rtsys.initialize(target_context)  # what compiled code calls
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)
+            if found is not None:
+                return found
+        notice.compiling()
+        return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+
+
+@functools.cache
+def let_numba_see(kernels: type) -> None:
+    """Lets compiled code call objects of the class ``kernels``, by their ``dispatcher``."""
+
+    def seen(kernel: Any, context: object) -> Any:
+        return types.Dispatcher(kernel.dispatcher)
+
+    typeof_impl.register(kernels, seen)
+
+
+def dispatcher(function: Callable[..., Any], licences: frozenset[str]) -> Any:
+    """``function`` as Numba compiles, keeps and runs it."""
+    kernel = njit(function, cache=True, nogil=True, error_model="numpy", fastmath=set(licences) or False)
+    kernel._cache = _Cache(function)
+    return kernel
+
+
+def machine_code(kernel: Any, arguments: tuple[Any, ...]) -> object_code.Code | None:
+    """The code of a ``dispatcher`` for these arguments, or None where it cannot run without Numba.
+
+    That is where it gives something back, allocates, calls what Numba alone has, takes arguments in another way than
+    :mod:`vqaudio.kernels.calling` does, or is made for another processor than Numba's settings in the environment say.
+    """
+    notice.compiling()
+    kinds = tuple(typeof(calling.plain(argument)) for argument in arguments)
+    flags = compiler.Flags()
+    kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
+    flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
+    context = kernel.targetctx
+    try:
+        made = compiler.compile_extra(
+            kernel.typingctx, context, kernel.py_func, kinds, None, flags, kernel.locals, pipeline_class=compiler.Compiler
+        )
+    except NumbaError:  # as where it allocates
+        return None
+    if made.signature.return_type != types.none or made.library.codegen.magic_tuple() != object_code.processor():
+        return None
+    _, *taken = (str(one) for one in context.call_conv.get_function_type(types.none, kinds).args)
+    laid = [calling.lay_out(argument) for argument in arguments]
+    if calling.types_of(taken[1:]) != [one for argument in laid if argument is not None for one in argument.types]:
+        return None
+    symbol = made.fndesc.llvm_func_name
+    made.library.get_pointer_to_function(symbol)  # which makes the object file
+    body = made.library._get_compiled_object()
+    needs = object_code.undefined(body)
+    if needs is None or any(name.startswith(_NEEDS_NUMBA) for name in needs):
+        return None
+    return object_code.Code(symbol, needs, body)
