@@ -1,7 +1,7 @@
-"""How compiled code is called: arguments as the plain numbers that Numba's functions take, and what they are, in a word.
+"""How compiled code is called: arguments as the plain numbers that Numba's functions take.
 
-An array is the numbers (0, 0, size, bytes of an item, address, shape, strides): the two zeros stand for whoever owns its
-memory, which the caller holds on to. A tuple, also a named one, is its members one after the other.
+An array is the numbers (0, 0, size, bytes of an item, address, shape, strides): the two zeros stand for whoever owns
+its memory, which the caller holds on to. A tuple, also a named one, is its members one after the other.
 """
 
 import ctypes
@@ -16,8 +16,8 @@ _ITEMS = frozenset("biuf")  # kinds of the items of an array: whole numbers, and
 
 
 class Laid(NamedTuple):
-    """Arguments laid out: ``kinds``, by which one way to lay them out differs from another; ``types`` and ``numbers`` of
-    the call; and the ``value`` itself, which keeps the memory alive."""
+    """An argument laid out: its ``kinds``, a word for each way to lay one out; ``types`` and ``numbers`` of the call;
+    and the ``value`` itself, which keeps the memory alive."""
 
     kinds: str
     types: tuple[Any, ...]

@@ -1,6 +1,7 @@
 """What needs Numba itself: to compile a kernel to machine code, and to run one that no other way can run."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -54,28 +55,29 @@ def machine_code(kernel: Any, arguments: tuple[Any, ...]) -> object_code.Code | 
     That is where it gives something back, allocates, calls what Numba alone has, takes arguments in another way than
     :mod:`vqaudio.kernels.calling` does, or is made for another processor than Numba's settings in the environment say.
     """
+    if sys.platform != "linux" or kernel.targetctx.codegen().magic_tuple() != object_code.processor():
+        return None
     notice.compiling()
-    kinds = tuple(typeof(calling.plain(argument)) for argument in arguments)
-    flags = compiler.Flags()
-    kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
-    flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
-    context = kernel.targetctx
     try:
-        made = compiler.compile_extra(
-            kernel.typingctx, context, kernel.py_func, kinds, None, flags, kernel.locals, pipeline_class=compiler.Compiler
-        )
-    except NumbaError:  # as where it allocates
+        symbol, taken, body = _object_file(kernel, tuple(typeof(calling.plain(argument)) for argument in arguments))
+    except (NumbaError, AttributeError):  # as where it allocates; or this Numba has other insides
         return None
-    if made.signature.return_type != types.none or made.library.codegen.magic_tuple() != object_code.processor():
-        return None
-    _, *taken = (str(one) for one in context.call_conv.get_function_type(types.none, kinds).args)
-    laid = [calling.lay_out(argument) for argument in arguments]
-    if calling.types_of(taken[1:]) != [one for argument in laid if argument is not None for one in argument.types]:
-        return None
-    symbol = made.fndesc.llvm_func_name
-    made.library.get_pointer_to_function(symbol)  # which makes the object file
-    body = made.library._get_compiled_object()
+    given = [one for argument in map(calling.lay_out, arguments) if argument is not None for one in argument.types]
     needs = object_code.undefined(body)
-    if needs is None or any(name.startswith(_NEEDS_NUMBA) for name in needs):
+    if calling.types_of(taken) != given or needs is None or any(name.startswith(_NEEDS_NUMBA) for name in needs):
         return None
     return object_code.Code(symbol, needs, body)
+
+
+def _object_file(kernel: Any, kinds: tuple[Any, ...]) -> tuple[str, list[str], bytes]:
+    """The name of the function for arguments of ``kinds``, the types of its own arguments, and the object file."""
+    flags, context = compiler.Flags(), kernel.targetctx
+    kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
+    flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
+    made = compiler.compile_extra(
+        kernel.typingctx, context, kernel.py_func, kinds, types.none, flags, kernel.locals, compiler.Compiler
+    )
+    symbol = made.fndesc.llvm_func_name
+    made.library.get_pointer_to_function(symbol)  # which makes the file
+    _, _, *taken = context.call_conv.get_function_type(types.none, kinds).args
+    return symbol, [str(one) for one in taken], made.library._get_compiled_object()

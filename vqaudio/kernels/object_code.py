@@ -14,7 +14,6 @@ import json
 import os
 import struct
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,15 +101,14 @@ def keep(name: str, kinds: str, code: Code) -> None:
     if path is None:
         return
     said = {"symbol": code.symbol, "needs": code.needs, "sha256": hashlib.sha256(code.body).hexdigest()}
-    with contextlib.suppress(OSError):
-        number, draft = tempfile.mkstemp(dir=path.parent)
-        try:
-            with open(number, "wb") as file:
-                file.write(json.dumps(said).encode() + b"\n" + code.body)
-            os.replace(draft, path)
-        except OSError:
-            os.unlink(draft)
-            raise
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        draft.write_bytes(json.dumps(said).encode() + b"\n" + code.body)
+        os.replace(draft, path)
+    except OSError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @functools.cache
