@@ -13,9 +13,7 @@ from typing import Any
 
 from vqaudio.kernels import calling, object_code
 
-_FAST = frozenset(
-    {"contract", "nsz", "arcp", "reassoc"}
-)  # what vectorisation needs; infinities and NaN keep their meaning
+_FAST = frozenset({"contract", "nsz", "arcp", "reassoc"})  # for vectorisation; infinities and NaN keep their meaning
 _BY_NUMBA = object_code.Code("", (), b"")  # kept in place of code that needs Numba
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit, types, typeof
+from numba import njit, typeof, types
 from numba.core import compiler
 from numba.core.caching import FunctionCache
 from numba.core.errors import NumbaError

@@ -1,8 +1,8 @@
 """Machine code kept on the disk, and fetched by LLVM alone: Numba, which made it, takes a third of a second to import.
 
-A kernel for arguments of certain types is a file: a line of JSON, then an object file. It lies where Numba keeps its own:
-in ``NUMBA_CACHE_DIR`` if that is set, else beside the kernels, else in the user's cache folder. Code of other sources, of
-another processor or of another Numba is not found, for all that is part of its name.
+A kernel for arguments of certain types is a file: a line of JSON, then an object file. It lies where Numba keeps its
+own: in ``NUMBA_CACHE_DIR`` if that is set, else beside the kernels, else in the user's cache folder. Code of other
+sources, of another processor or of another Numba is not found, for all that is part of its name.
 """
 
 import contextlib
