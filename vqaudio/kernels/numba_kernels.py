@@ -74,9 +74,7 @@ def _object_file(kernel: Any, kinds: tuple[Any, ...]) -> tuple[str, list[str], b
     flags, context = compiler.Flags(), kernel.targetctx
     kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
     flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
-    made = compiler.compile_extra(
-        kernel.typingctx, context, kernel.py_func, kinds, types.none, flags, kernel.locals, compiler.Compiler
-    )
+    made = compiler.compile_extra(kernel.typingctx, context, kernel.py_func, kinds, types.none, flags, kernel.locals)
     symbol = made.fndesc.llvm_func_name
     made.library.get_pointer_to_function(symbol)  # which makes the file
     _, _, *taken = context.call_conv.get_function_type(types.none, kinds).args

@@ -283,6 +283,7 @@ class FixedKernel:
     """
 
     def __init__(self, weights: FixedWeights) -> None:
+        self._weights = weights
         layers, head = weights
         count, residual, mixed = layers.out.shape
         hidden, self.levels = head.logits.shape
