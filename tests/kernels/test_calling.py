@@ -2,12 +2,13 @@
 
 import copy
 import ctypes
+import struct
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from vqaudio.kernels.calling import lay_out, plain, types_of
+from vqaudio.kernels.calling import lay_out, llvm_types, plain
 
 
 class Pair(NamedTuple):
@@ -15,21 +16,32 @@ class Pair(NamedTuple):
     number: int
 
 
+def packed(value: object) -> bytes:
+    laid = lay_out(value)
+    assert laid is not None
+    return laid.packed
+
+
 def test_the_numbers_of_an_array() -> None:
     array = np.arange(24, dtype=np.int16).reshape(4, 6)[1:, ::2]
-    laid = lay_out(array)
-    assert laid is not None
-    assert laid.numbers == (0, 0, 9, 2, array.ctypes.data, 3, 3, 12, 4)
-    assert ctypes.c_int16.from_address(laid.numbers[4]).value == 6
-    assert len(laid.types) == len(laid.numbers)
+    numbers = struct.unpack("9q", packed(array))
+    assert numbers == (0, 0, 9, 2, array.ctypes.data, 3, 3, 12, 4)
+    assert ctypes.c_int16.from_address(numbers[4]).value == 6
+    assert len(llvm_types(array)) == len(numbers)
+
+
+def test_single_numbers_take_eight_bytes_each() -> None:
+    assert struct.unpack("q", packed(-(2**63))) == (-(2**63),)
+    assert struct.unpack("d", packed(np.float64(0.1))) == (0.1,)
+    assert struct.unpack("f4x", packed(np.float32(0.5))) == (0.5,)
+    assert struct.unpack("i4x", packed(np.int32(-7))) == (-7,)
 
 
 def test_tuples_are_their_members() -> None:
     array = np.zeros(2)
-    laid, flat = lay_out((Pair(array, 3), 0.5)), lay_out(array)
+    laid = lay_out((Pair(array, 3), 0.5))
     assert laid is not None
-    assert flat is not None
-    assert laid.numbers == (*flat.numbers, 3, 0.5)
+    assert laid.packed == packed(array) + packed(3) + packed(0.5)
     assert lay_out(laid) is laid
     assert plain(laid)[0].array is array
 
@@ -76,6 +88,7 @@ class Subclass(np.ndarray):
         None,
         "text",
         True,
+        2**63,
         [1],
         np.zeros(3, ">f4"),
         np.zeros(3, complex),
@@ -96,12 +109,9 @@ def test_a_copy_lies_elsewhere() -> None:
     assert laid is not None
     other = copy.deepcopy(laid)
     assert other.kinds == laid.kinds
-    assert other.numbers[4] == other.value[0].ctypes.data != laid.numbers[4]
+    assert other.packed == packed(other.value) != laid.packed
 
 
 def test_types_by_the_compilers_names() -> None:
-    laid = lay_out((np.zeros(2), 1, 0.5, np.float32(1), np.int32(1)))
-    assert laid is not None
-    names = ["i8*", "ptr", "i64", "i64", "double*", "i64", "i64", "i64", "double", "float", "i32"]
-    assert types_of(names) == list(laid.types)
-    assert types_of(["i1", "{i8*, i64}"]) == [None, None]
+    array = ["pointer", "pointer", "i64", "i64", "pointer", "i64", "i64"]
+    assert llvm_types((np.zeros(2), 1, (0.5, np.float32(1)), np.int32(1))) == [*array, "i64", "double", "float", "i32"]

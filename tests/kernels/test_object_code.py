@@ -8,7 +8,7 @@ import pytest
 from vqaudio.kernels import object_code
 from vqaudio.kernels.object_code import Code, can_be_loaded, keep, kept, undefined
 
-CODE = Code("function", ("memset", "sin"), bytes(range(256)))
+CODE = Code("function", ("memset", "sin"), bytes(range(256)), b"the door")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from typing import Any
 from vqaudio.kernels import calling, object_code
 
 _FAST = frozenset({"contract", "nsz", "arcp", "reassoc"})  # for vectorisation; infinities and NaN keep their meaning
-_BY_NUMBA = object_code.Code("", (), b"")  # kept in place of code that needs Numba
+_BY_NUMBA = object_code.Code("", (), b"", b"")  # kept in place of code that needs Numba
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -58,13 +58,13 @@ class Kernel:
     def __call__(self, *arguments: Any) -> Any:
         """The function's, of arrays, numbers, tuples of them, and what :func:`hold` made of them."""
         kinds: list[str] = []
-        numbers: list[Any] = []
+        packed: list[bytes] = []
         for argument in arguments:
             laid = calling.lay_out(argument)
             if laid is None:
                 break
             kinds.append(laid.kinds)
-            numbers += laid.numbers
+            packed.append(laid.packed)
         else:
             key = " ".join(kinds)
             try:
@@ -72,7 +72,7 @@ class Kernel:
             except KeyError:
                 ready = self._fetch(key, arguments)
             if ready is not None:
-                ready(numbers)
+                ready(packed)
                 return None
         return self.dispatcher(*map(calling.plain, arguments))
 
@@ -87,10 +87,6 @@ class Kernel:
 
                 code = numba_kernels.machine_code(self.dispatcher, arguments) or _BY_NUMBA
                 object_code.keep(self._name, key, code)
-            ready = None
-            if code.body and object_code.can_be_loaded(code):
-                laid = [calling.lay_out(argument) for argument in arguments]
-                types = tuple(one for argument in laid if argument for one in argument.types)
-                ready = calling.Function(object_code.address(code), types)
-            self._ready[key] = ready
-            return ready
+            usable = code.body and object_code.can_be_loaded(code)
+            self._ready[key] = calling.Function(object_code.address(code)) if usable else None
+            return self._ready[key]

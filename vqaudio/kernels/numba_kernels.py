@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
 from numba import njit, typeof, types
 from numba.core import compiler
 from numba.core.caching import FunctionCache
@@ -58,24 +59,50 @@ def machine_code(kernel: Any, arguments: tuple[Any, ...]) -> object_code.Code | 
     if sys.platform != "linux" or kernel.targetctx.codegen().magic_tuple() != object_code.processor():
         return None
     notice.compiling()
+    values = [calling.plain(argument) for argument in arguments]
     try:
-        symbol, taken, body = _object_file(kernel, tuple(typeof(calling.plain(argument)) for argument in arguments))
+        symbol, function, body = _object_file(kernel, tuple(map(typeof, values)))
     except (NumbaError, AttributeError):  # as where it allocates; or this Numba has other insides
         return None
-    given = [one for argument in map(calling.lay_out, arguments) if argument is not None for one in argument.types]
+    taken = ["pointer" if isinstance(one, ir.PointerType) else str(one) for one in function.args]
     needs = object_code.undefined(body)
-    if calling.types_of(taken) != given or needs is None or any(name.startswith(_NEEDS_NUMBA) for name in needs):
+    if taken != ["pointer", "pointer", *(one for value in values for one in calling.llvm_types(value))]:
         return None
-    return object_code.Code(symbol, needs, body)
+    if needs is None or any(name.startswith(_NEEDS_NUMBA) for name in needs):
+        return None
+    return object_code.Code(f"door.{symbol}", needs, body, object_code.compiled(_door(symbol, function)))
 
 
-def _object_file(kernel: Any, kinds: tuple[Any, ...]) -> tuple[str, list[str], bytes]:
-    """The name of the function for arguments of ``kinds``, the types of its own arguments, and the object file."""
+def _object_file(kernel: Any, kinds: tuple[Any, ...]) -> tuple[str, Any, bytes]:
+    """The name of the function for arguments of ``kinds``, its type, and its object file."""
     flags, context = compiler.Flags(), kernel.targetctx
     kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
     flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
     made = compiler.compile_extra(kernel.typingctx, context, kernel.py_func, kinds, types.none, flags, kernel.locals)
     symbol = made.fndesc.llvm_func_name
     made.library.get_pointer_to_function(symbol)  # which makes the file
-    _, _, *taken = context.call_conv.get_function_type(types.none, kinds).args
-    return symbol, [str(one) for one in taken], made.library._get_compiled_object()
+    function = context.call_conv.get_function_type(types.none, kinds)
+    return symbol, function, made.library._get_compiled_object()
+
+
+def _door(symbol: str, function: Any) -> str:
+    """A module whose function takes the address of arguments, packed as :mod:`vqaudio.kernels.calling` says, and calls
+    ``symbol`` of the type ``function`` with them; it gives back that one's status."""
+    eight, module = ir.IntType(64), ir.Module()
+    module.triple = object_code.processor()[0]
+    called = ir.Function(module, function, symbol)
+    door = ir.Function(module, ir.FunctionType(ir.IntType(32), [eight.as_pointer()]), f"door.{symbol}")
+    builder = ir.IRBuilder(door.append_basic_block())
+    given = [builder.alloca(kind.pointee) for kind in function.args[:2]]  # what is given back, and errors: never read
+    for place, kind in enumerate(function.args[2:]):
+        word = builder.load(builder.gep(door.args[0], [ir.Constant(eight, place)]))
+        if isinstance(kind, ir.PointerType):
+            given.append(builder.inttoptr(word, kind))
+        elif isinstance(kind, ir.DoubleType):
+            given.append(builder.bitcast(word, kind))
+        elif isinstance(kind, ir.FloatType):
+            given.append(builder.bitcast(builder.trunc(word, ir.IntType(32)), kind))
+        else:
+            given.append(word if kind == eight else builder.trunc(word, kind))
+    builder.ret(builder.call(called, given))
+    return str(module)

@@ -1,6 +1,6 @@
 """Machine code kept on the disk, and fetched by LLVM alone: Numba, which made it, takes a third of a second to import.
 
-A kernel for arguments of certain types is a file: a line of JSON, then an object file. It lies where Numba keeps its
+A kernel for arguments of certain types is a file: a line of JSON, then two object files. It lies where Numba keeps its
 own: in ``NUMBA_CACHE_DIR`` if that is set, else beside the kernels, else in the user's cache folder. Code of other
 sources, of another processor or of another Numba is not found, for all that is part of its name.
 """
@@ -28,11 +28,13 @@ _OTHER_SETTINGS = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")  # Numba's, which cha
 
 
 class Code(NamedTuple):
-    """An object file; its function ``symbol``, and what else it ``needs`` to find in the process, by name."""
+    """A kernel's object file ``body``, and what it ``needs`` to find in the process, by name; another object file, the
+    ``door`` by which it is called, whose function is ``symbol``."""
 
     symbol: str
     needs: tuple[str, ...]
     body: bytes
+    door: bytes
 
 
 @functools.cache
@@ -87,10 +89,10 @@ def kept(name: str, kinds: str) -> Code | None:
         if path is None:
             return None
         with open(path, "rb") as file:
-            said, body = json.loads(file.readline(_LINE)), file.read()
-        if said["sha256"] != hashlib.sha256(body).hexdigest():
+            said, both = json.loads(file.readline(_LINE)), file.read()
+        if said["sha256"] != hashlib.sha256(both).hexdigest():
             return None
-        return Code(said["symbol"], tuple(said["needs"]), body)
+        return Code(said["symbol"], tuple(said["needs"]), both[: said["size"]], both[said["size"] :])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -100,10 +102,12 @@ def keep(name: str, kinds: str, code: Code) -> None:
     path = _file(name, kinds)
     if path is None:
         return
-    said = {"symbol": code.symbol, "needs": code.needs, "sha256": hashlib.sha256(code.body).hexdigest()}
+    both = code.body + code.door
+    said = {"symbol": code.symbol, "needs": code.needs, "size": len(code.body)}
+    said["sha256"] = hashlib.sha256(both).hexdigest()
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        draft.write_bytes(json.dumps(said).encode() + b"\n" + code.body)
+        draft.write_bytes(json.dumps(said).encode() + b"\n" + both)
         os.replace(draft, path)
     except OSError:
         pass
@@ -111,14 +115,23 @@ def keep(name: str, kinds: str, code: Code) -> None:
         draft.unlink(missing_ok=True)
 
 
-@functools.cache
-def _engine() -> Any:
+def _machine() -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     target = binding.Target.from_triple(binding.get_process_triple())
     _, name, able = processor()
-    machine = target.create_target_machine(cpu=name, features=able, codemodel="jitdefault", jit=True)
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    return target.create_target_machine(cpu=name, features=able, codemodel="jitdefault", jit=True)
+
+
+@functools.cache
+def _engine() -> Any:
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), _machine())
+
+
+def compiled(module: str) -> bytes:
+    """The object file of a module in LLVM's language."""
+    body: bytes = _machine().emit_object(binding.parse_assembly(module))
+    return body
 
 
 def can_be_loaded(code: Code) -> bool:
@@ -131,7 +144,8 @@ def address(code: Code) -> int:
     """Loads code, which stays for the life of the process, and gives the address of its function."""
     with _LOCK:
         engine = _engine()
-        engine.add_object_file(binding.ObjectFileRef.from_data(code.body))
+        for part in (code.body, code.door):
+            engine.add_object_file(binding.ObjectFileRef.from_data(part))
         engine.finalize_object()
         found: int = engine.get_function_address(code.symbol)
         return found
