@@ -19,7 +19,7 @@ nox.options.error_on_missing_interpreters = False
 
 @nox.session(python=PYTHONS)
 def smoke(session: nox.Session) -> None:
-    """The wheel is built and installed, with no extra and the versions of constraints.txt; then it codes and decodes."""
+    """The wheel is built and installed, with the versions of constraints.txt and no extra; it codes and decodes."""
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(HERE))
         (wheel,) = Path(folder).glob("*.whl")

@@ -2,8 +2,8 @@
 
 python recipes/live/start.py -o FOLDER [--name NAME]
 
-Seconds of a clock, each the least of several, so that nothing else should run meanwhile. The package measured is the one
-that this Python finds; rows of other names stay, for packages of before.
+Seconds of a clock, each the least of several, so that nothing else should run meanwhile. The package measured is the
+one that this Python finds; rows of other names stay, for packages of before.
 """
 
 import argparse
@@ -78,8 +78,8 @@ def page(document: dict[str, Any]) -> str:
     lines = [
         "# The start of the command line",
         "",
-        f"{document['machine']}. Files of 3 s; seconds of a clock, start and end of the program included; the very first "
-        "decode compiles.",
+        f"{document['machine']}. Files of 3 s; seconds of a clock, start and end of the program included; the very "
+        "first decode compiles.",
         "",
         f"| | {' | '.join(COLUMNS.values())} | with |",
         f"| --- |{' --- |' * (len(COLUMNS) + 1)}",

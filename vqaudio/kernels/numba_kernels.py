@@ -75,7 +75,8 @@ def machine_code(kernel: Any, arguments: tuple[Any, ...]) -> object_code.Code | 
 
 def _object_file(kernel: Any, kinds: tuple[Any, ...]) -> tuple[str, Any, bytes]:
     """The name of the function for arguments of ``kinds``, its type, and its object file."""
-    flags, context = compiler.Flags(), kernel.targetctx
+    context = kernel.targetctx
+    flags: Any = compiler.Flags()
     kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
     flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
     made = compiler.compile_extra(kernel.typingctx, context, kernel.py_func, kinds, types.none, flags, kernel.locals)
