@@ -62,10 +62,12 @@ def machine_code(kernel: Any, arguments: tuple[Any, ...]) -> object_code.Code | 
     values = [calling.plain(argument) for argument in arguments]
     try:
         symbol, function, body = _object_file(kernel, tuple(map(typeof, values)))
-    except (NumbaError, AttributeError):  # as where it allocates; or this Numba has other insides
+    except (NumbaError, AttributeError):  # as where it gives something back; or this Numba has other insides
         return None
     taken = ["pointer" if isinstance(one, ir.PointerType) else str(one) for one in function.args]
     needs = object_code.undefined(body)
+    if needs is not None:
+        needs = tuple(name for name in needs if name != object_code.RELEASE)
     if taken != ["pointer", "pointer", *(one for value in values for one in calling.llvm_types(value))]:
         return None
     if needs is None or any(name.startswith(_NEEDS_NUMBA) for name in needs):
@@ -78,7 +80,7 @@ def _object_file(kernel: Any, kinds: tuple[Any, ...]) -> tuple[str, Any, bytes]:
     context = kernel.targetctx
     flags: Any = compiler.Flags()
     kernel.targetdescr.options.parse_as_flags(flags, kernel.targetoptions)
-    flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.nrt = True, True, False
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     made = compiler.compile_extra(kernel.typingctx, context, kernel.py_func, kinds, types.none, flags, kernel.locals)
     symbol = made.fndesc.llvm_func_name
     made.library.get_pointer_to_function(symbol)  # which makes the file
