@@ -151,3 +151,23 @@ def test_without_the_compiler_functions_are_themselves(monkeypatch: pytest.Monke
     assert compiled(plain) is plain
     assert compiled_exactly(plain) is plain
     assert hold(RULES) is RULES
+
+
+@compiled
+def ordered(x):  # type: ignore[no-untyped-def]
+    y = np.sort(x)
+    for i in range(x.shape[0]):
+        x[i] = y[i]
+
+
+@compiled
+def ordered_into(x, y):  # type: ignore[no-untyped-def]
+    ordered(x)
+    for i in range(x.shape[0]):
+        y[i] = x[i]
+
+
+def test_a_kernel_may_call_one_that_needs_numba() -> None:
+    x, y = np.array([3, 1, 2], np.float32), np.zeros(3, np.float32)
+    ordered_into(x, y)
+    assert y.tolist() == [1, 2, 3]
