@@ -39,7 +39,10 @@ class Damage:
 
 def damage_of(header: Header, lost_blocks: Iterable[int]) -> tuple[Damage, ...]:
     """Return what the loss of these blocks means, neighbours merged, by channel and then by token."""
-    indices = np.unique(np.fromiter(lost_blocks, np.int64))  # a hostile stream may lose a million
+    indices = np.fromiter(lost_blocks, np.int64)  # a hostile stream may lose a million
+    if not len(indices):  # np.unique is not asked: it would first import all of numpy.ma
+        return ()
+    indices = np.unique(indices)
     channels, ranges = indices % header.channels, indices // header.channels
     order = np.lexsort((ranges, channels))
     channels, ranges = channels[order], ranges[order]

@@ -136,6 +136,13 @@ def too_large() -> ModelError:
 
 
 @compiled_exactly
+def copy(x, y):  # type: ignore[no-untyped-def]
+    """``y = x``, of vectors that do not overlap: of two slices, Numba would see to it that they may."""
+    for j in range(y.shape[0]):
+        y[j] = x[j]
+
+
+@compiled_exactly
 def add_product(y, x, w, rows, columns):  # type: ignore[no-untyped-def]
     """``y[columns] += x[rows] @ w`` with ``w`` flat, row after row; four rows a pass spare loads and stores of y."""
     whole = rows - rows % 4

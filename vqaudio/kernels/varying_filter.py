@@ -7,13 +7,13 @@ from vqaudio.kernels.elementwise import compiled
 
 
 @compiled
-def _filter(signal, responses, fade, hop, out):  # type: ignore[no-untyped-def]
-    """Outputs of the responses of two neighbouring frames, cross-faded. ``signal`` begins ``taps - 1`` samples early.
+def _filter(signal, responses, fade, one, other, out):  # type: ignore[no-untyped-def]
+    """Outputs of the responses of two neighbouring frames, cross-faded. ``signal`` begins ``taps - 1`` samples early;
+    ``one[hop]`` and ``other[hop]`` are scratch.
 
     The inner loop runs over samples, not taps, so that no sum is ever put in another order.
     """
-    taps = responses.shape[1]
-    one, other = np.empty(hop, np.float32), np.empty(hop, np.float32)
+    hop, taps = fade.shape[0], responses.shape[1]
     for frame in range(out.shape[0] // hop):
         one[:] = 0
         other[:] = 0
@@ -32,7 +32,6 @@ class VaryingFilter:
     """One stream's filter. It filters the past and cross-fades outputs; its memory lives across calls."""
 
     def __init__(self, hop_length: int, taps: int) -> None:
-        self._hop = hop_length
         self._past = np.zeros(taps - 1, np.float32)
         self._fade = (0.5 - 0.5 * np.cos(np.pi * np.arange(hop_length) / hop_length)).astype(np.float32)
 
@@ -40,6 +39,7 @@ class VaryingFilter:
         """``excitation[n * hop_length]`` to samples; ``responses[n + 1, taps]`` are of their frames and one more."""
         signal = np.concatenate([self._past, excitation.astype(np.float32)])
         wave = np.empty(len(excitation), np.float32)
-        _filter(signal, responses, self._fade, self._hop, wave)
+        one, other = np.empty_like(self._fade), np.empty_like(self._fade)
+        _filter(signal, responses, self._fade, one, other, wave)
         self._past = signal[len(signal) - len(self._past) :]
         return wave

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vqaudio.arrays import FREQUENCY_BITS
 from vqaudio.errors import ModelError
+from vqaudio.kernels.compiling import hold
 from vqaudio.kernels.fixed_point import (
     INT16_MAX,
     INT32_MAX,
@@ -29,6 +30,7 @@ from vqaudio.kernels.fixed_point import (
     Whole,
     add_product,
     compiled_exactly,
+    copy,
     fit,
     gate,
     half,
@@ -228,14 +230,14 @@ def _layer(layer, w, taps, out, memory, tanh, scratch):  # type: ignore[no-untyp
     residual = x.shape[0]
     narrow = w.narrow[layer]
     half = (1 << narrow) >> 1
-    pair[:residual] = memory
     for j in range(residual):
-        pair[residual + j] = (x[j] + half) >> narrow
-    memory[:] = pair[residual:]
-    gates[:] = w.taps_bias[layer]
+        pair[j] = memory[j]
+        memory[j] = (x[j] + half) >> narrow
+        pair[residual + j] = memory[j]
+    copy(w.taps_bias[layer], gates)
     add_product(gates, pair, taps, 2 * residual, 2 * residual)
     gate(z, gates, w.gate_shift[layer], tanh)
-    mixed[:] = w.out_bias[layer]
+    copy(w.out_bias[layer], mixed)
     add_product(mixed, z, out, residual, mixed.shape[0])
     for j in range(residual):
         x[j] += mixed[j] >> w.residual_shift
@@ -244,33 +246,33 @@ def _layer(layer, w, taps, out, memory, tanh, scratch):  # type: ignore[no-untyp
 
 
 @compiled_exactly
-def _head(w, skips, sums, hidden, logits):  # type: ignore[no-untyped-def]
-    """The logits of the skips' sum; ``skips[S]``, ``sums[H]`` and ``hidden[H]`` are scratch."""
+def _head(w, flat, skips, scratch):  # type: ignore[no-untyped-def]
+    """The logits of the skips' sum ``skips[S]``, which it overwrites, in ``scratch``: sums, hidden ones, logits."""
+    (into_hidden, into_logits), (sums, hidden, logits) = flat, scratch
     for j in range(skips.shape[0]):
         skips[j] = max(skips[j], 0)
-    sums[:] = w.hidden_bias
-    add_product(sums, skips, w.hidden.reshape(-1), skips.shape[0], sums.shape[0])
+    copy(w.hidden_bias, sums)
+    add_product(sums, skips, into_hidden, skips.shape[0], sums.shape[0])
     for j in range(sums.shape[0]):
         hidden[j] = max(sums[j] >> w.hidden_shift, 0)
-    logits[:] = w.logits_bias
-    add_product(logits, hidden, w.logits.reshape(-1), hidden.shape[0], logits.shape[0])
+    copy(w.logits_bias, logits)
+    add_product(logits, hidden, into_logits, hidden.shape[0], logits.shape[0])
     for j in range(logits.shape[0]):
         logits[j] >>= w.logits_shift
 
 
 @compiled_exactly
 def _run(past, t, weights, flat, ring, starts, scratch, head_scratch, lookup, frequencies):  # type: ignore[no-untyped-def]
-    (w, head), (taps, out), (tanh, exp) = weights, flat, lookup
+    (w, head), (taps, out, flat_head), (tanh, exp) = weights, flat, lookup
     x, skips = scratch[0], scratch[1]
     for i in range(past.shape[0]):
-        x[:] = w.embedding[past[i], (t + i) % w.embedding.shape[1]]
+        copy(w.embedding[past[i], (t + i) % w.embedding.shape[1]], x)
         skips[:] = 0
         for layer in range(w.dilations.shape[0]):
             place = starts[layer] + (t + i) % w.dilations[layer] * x.shape[0]
             _layer(layer, w, taps[layer], out[layer], ring[place : place + x.shape[0]], tanh, scratch)
-        sums, hidden, logits = head_scratch
-        _head(head, skips, sums, hidden, logits)
-        shares(logits, exp, frequencies[i])
+        _head(head, flat_head, skips, head_scratch)
+        shares(head_scratch[2], exp, frequencies[i])
 
 
 class FixedKernel:
@@ -285,18 +287,20 @@ class FixedKernel:
         layers, head = weights
         count, residual, mixed = layers.out.shape
         hidden, self.levels = head.logits.shape
-        self._flat = layers.taps.reshape(count, -1), layers.out.reshape(count, -1)
+        flat_head = head.hidden.reshape(-1), head.logits.reshape(-1)
+        flat = layers.taps.reshape(count, -1), layers.out.reshape(count, -1), flat_head
         ends = np.cumsum(layers.dilations) * residual
-        self._starts = np.concatenate([[0], ends[:-1]])
         self._ring = np.zeros(int(ends[-1]), np.int16)
-        self._scratch = (
+        starts = np.concatenate([[0], ends[:-1]])
+        scratch = (
             *(np.empty(size, np.int32) for size in (residual, mixed - residual)),
             np.empty(2 * residual, np.int16),
             np.empty(2 * residual, np.int32),
             np.empty(residual, np.int16),
             np.empty(mixed, np.int32),
         )
-        self._head_scratch = np.empty(hidden, np.int64), np.empty(hidden, np.int32), np.empty(self.levels, np.int64)
+        head_scratch = np.empty(hidden, np.int64), np.empty(hidden, np.int32), np.empty(self.levels, np.int64)
+        self._state = tuple(map(hold, (weights, flat, self._ring, starts, scratch, head_scratch, tables())))
         self._steps = 0
 
     def start(self) -> None:
@@ -312,7 +316,6 @@ class FixedKernel:
         """:meth:`frequencies` after each of ``past[T]`` in turn: int32 ``[T, levels]``."""
         assert not past.size or (past.min() >= 0 and past.max() <= self.levels)
         frequencies = np.empty((len(past), self.levels), np.int32)
-        state = self._weights, self._flat, self._ring, self._starts, self._scratch, self._head_scratch
-        _run(past.astype(np.int64), self._steps, *state, tables(), frequencies)
+        _run(past.astype(np.int64), self._steps, *self._state, frequencies)
         self._steps += len(past)
         return frequencies
