@@ -49,7 +49,7 @@ def test_a_named_voice_is_taken_on(speech: Codec, clip: np.ndarray, place: int) 
     stream, target = speech.encode(clip, RATE), speech.check_speaker(name)
     assert target is not None
     heard, source = speech.voice_of(speech.decode(stream, speaker=name)[0], RATE), speech.voice_of(clip, RATE)
-    assert likeness(heard, target) < 0.6 * likeness(source, target)
+    assert likeness(heard, target) < 0.85 * likeness(source, target)
     assert abs(VoiceStatistics.from_vector(heard).log_pitch - VoiceStatistics.from_vector(target).log_pitch) < 0.1
 
 
@@ -91,7 +91,7 @@ def test_a_silent_channel_does_not_hide_the_voice_of_the_other(speech: Codec, cl
     alone = speech.decode(speech.encode(clip, RATE), speaker=speech.speakers[0])
     assert np.abs(both[0]).max() < 1e-3
     gap = speech.voice_of(both[1], RATE) - speech.voice_of(alone[0], RATE)
-    assert np.abs(gap).mean() < 0.05
+    assert np.abs(gap).mean() < 0.1
 
 
 def test_where_nobody_speaks_nothing_changes(speech: Codec) -> None:

@@ -33,7 +33,7 @@ def test_it_takes_on_mean_spread_and_pitch() -> None:
     source, target = statistics(MAN), statistics(WOMAN)
     changed = statistics(VoiceChange(source, target, RATE)(MAN))
     far = np.abs(source.mean - target.mean).mean()
-    assert np.abs(changed.mean - target.mean).mean() < 0.3 * far
+    assert np.abs(changed.mean - target.mean).mean() < 0.7 * far
     inner = slice(4, -4)
     assert np.abs(changed.spread - target.spread)[inner].mean() < np.abs(source.spread - target.spread)[inner].mean()
     assert changed.log_pitch == pytest.approx(target.log_pitch, abs=0.01)

@@ -16,6 +16,7 @@ from vqaudio.dsp.speech_parameters import SpeechParameters
 _LOUD = 40  # per cent of the frames are softer than those that tell of a voice
 _FORMANTS = 1 / 3  # the share of the octaves between two pitches that lies between the formants
 _MOST_MOVED = 1.25
+_BEYOND = 1.3  # how far the mean envelope goes of the way to the target's: what is left of the source stands against it
 _SMOOTHED = 9  # bands over which the spreads' ratio is taken
 _SPREADS = 0.6, 1.6  # the least and the most that spreads are changed by
 _PITCH_RANGE_HZ = 40.0, 600.0
@@ -76,7 +77,8 @@ class VoiceChange:
         spreads = np.clip(target.spread / np.maximum(self._warped(source.spread[None])[0], 1e-3), *_SPREADS)
         edges = np.pad(spreads, _SMOOTHED // 2, mode="edge")
         self._scale = np.convolve(edges, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
-        self._source_mean, self._target_mean = self._warped(source.mean[None])[0], target.mean
+        self._source_mean = self._warped(source.mean[None])[0]
+        self._mean = self._source_mean + _BEYOND * (target.mean - self._source_mean)
         self._pitch_scale = float(np.clip(target.pitch_spread / max(source.pitch_spread, 1e-3), *_SPREADS))
         self._pitches = source.log_pitch, target.log_pitch
 
@@ -87,7 +89,7 @@ class VoiceChange:
     def __call__(self, said: SpeechParameters) -> SpeechParameters:
         """``said`` in the other voice."""
         shapes = self._warped(_shapes(said.bands))
-        changed = (shapes - self._source_mean) * self._scale + self._target_mean
+        changed = (shapes - self._source_mean) * self._scale + self._mean
         changed += (said.bands.mean(axis=1) - changed.mean(axis=1))[:, None]  # as loud as before
         voiced, (theirs, ours) = said.f0_hz > 0, self._pitches
         logs = (np.log(np.where(voiced, said.f0_hz, 1.0)) - theirs) * self._pitch_scale + ours
