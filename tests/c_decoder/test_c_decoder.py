@@ -195,9 +195,11 @@ def test_sound_of_the_bundled_model(
 
 def test_a_minute_does_not_drift(decoder: Path, speech: Codec, tmp_path: Path) -> None:
     """The phase of a voice adds up what its pitch is wrong."""
-    stream = speech.encode(voice(60), 16_000, coder="packed")
-    stream.save(tmp_path / "a.vqa")
-    assert difference_db(sound_of(decoder, SPEECH, tmp_path / "a.vqa"), speech.decode(stream)) < FARTHEST_DB
+    clip, _ = soundfile.read(SPEECH.parent / "demo.flac", dtype="float32")
+    for name, wave in {"made": voice(60), "spoken": np.resize(clip, 320_000)}.items():
+        path, stream = tmp_path / f"{name}.vqa", speech.encode(wave, 16_000, coder="packed")
+        stream.save(path)
+        assert difference_db(sound_of(decoder, SPEECH, path), speech.decode(stream)) < FARTHEST_DB - 10
 
 
 def test_another_seed_is_another_sound(decoder: Path, speech: Codec, tmp_path: Path) -> None:

@@ -87,21 +87,25 @@ def periodicity(wave: Floats, sample_rate_hz: int, hop_length: int) -> Floats:
     return found
 
 
-def _shares(logits: Floats) -> Floats:
-    shares: Floats = np.exp(logits - logits.max(1, keepdims=True))
+def _shares(logits: Doubles) -> Doubles:
+    shares: Doubles = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     return shares
 
 
 def read_pitch(logits: Floats) -> tuple[Floats, Mask]:
     """Hz ``[frames]``, also where there is no voice, and the frames that are voiced, as ``logits[frames, PITCHES + 1]``
-    say; see :func:`vqaudio.dsp.pitch.read_pitch`."""
-    voiced = _shares(logits)[:, -1] < 0.5
-    shares = _shares(logits[:, :-1])
+    say; see :func:`vqaudio.dsp.pitch.read_pitch`.
+
+    In double precision: a voice's phase adds up what is wrong in its pitch.
+    """
+    exact = logits.astype(np.float64)
+    voiced = _shares(exact)[:, -1] < 0.5
+    shares = _shares(exact[:, :-1])
     near = np.abs(np.arange(PITCHES) - shares.argmax(1)[:, None]) <= NEAR
     shares *= near
-    hz: Floats = np.exp(shares @ np.log(scale_hz()).astype(np.float32) / shares.sum(1))
-    return hz, voiced
+    hz = np.exp(shares @ np.log(scale_hz()) / shares.sum(1))
+    return hz.astype(np.float32), voiced
 
 
 def heard_pitch(wave: Floats, sample_rate_hz: int, hop_length: int) -> tuple[Floats, Mask]:

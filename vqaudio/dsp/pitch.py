@@ -16,6 +16,7 @@ from vqaudio.dsp.pitch_scale import OCTAVE_COST as _OCTAVE_COST
 from vqaudio.dsp.pitch_scale import PITCH_WINDOW as PITCH_WINDOW
 from vqaudio.dsp.pitch_scale import PITCHES as PITCHES
 from vqaudio.dsp.pitch_scale import VOICED as _VOICED
+from vqaudio.dsp.pitch_scale import scale_hz
 
 
 def pitch_scale(device: torch.device) -> Tensor:
@@ -94,13 +95,16 @@ class Pitch(NamedTuple):
 
 @torch.no_grad()
 def read_pitch(logits: Tensor) -> Pitch:
-    """The pitch that ``logits[B, PITCHES + 1, frames]`` mean: the mean, in the log, of what is near the likeliest."""
-    logits = logits.float()
+    """The pitch that ``logits[B, PITCHES + 1, frames]`` mean: the mean, in the log, of what is near the likeliest.
+
+    In double precision: a voice's phase adds up what is wrong in its pitch.
+    """
+    logits = logits.double()
     voiced = logits.softmax(1)[:, -1] < 0.5
     shares = logits[:, :-1].softmax(1)
     peak = shares.argmax(1, keepdim=True)
     near = (torch.arange(PITCHES, device=logits.device)[:, None] - peak).abs() <= _NEAR
     shares = shares * near
-    scale = pitch_scale(logits.device).log()[:, None]
+    scale = torch.from_numpy(scale_hz()).to(logits.device).log()[:, None]
     hz = ((shares * scale).sum(1) / shares.sum(1)).exp()
-    return Pitch(hz, voiced)
+    return Pitch(hz.float(), voiced)
