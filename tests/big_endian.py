@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import sys
 import types
 from importlib.abc import Loader, MetaPathFinder
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 FIXTURES = ROOT / "tests" / "fixtures" / "v1"

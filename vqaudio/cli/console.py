@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vqaudio.cli.endings import raise_dropped
 from vqaudio.cli.progress import ProgressLines, bar, counted
 from vqaudio.errors import VqaudioError
 
@@ -161,6 +162,7 @@ class Report:
         try:
             yield
         except Exception as error:
+            raise_dropped()
             if is_broken_pipe(error):
                 raise BrokenPipeError from error
             trace()

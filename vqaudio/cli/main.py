@@ -37,7 +37,7 @@ from vqaudio.cli.console import (
     trace,
     words_for,
 )
-from vqaudio.cli.endings import ENDINGS
+from vqaudio.cli.endings import ENDINGS, Terminated, as_exception, begin, drop, raise_dropped
 from vqaudio.cli.options import app
 
 VERBS = (
@@ -84,14 +84,6 @@ def _program(
 _AGAIN_S = 0.02  # after which a signal that was dropped comes again
 
 
-class _Terminated(BaseException):
-    """A signal that asks for the end, as an exception: half-written files are then removed."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 @contextmanager
 def _signals_as_exceptions() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
@@ -105,8 +97,9 @@ def _signals_as_exceptions() -> Iterator[None]:
         if _is_loading(frame):  # what is raised there may be caught, or turned into another error
             _send_again(number)
             return
-        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated(number)
+        raise as_exception(number)
 
+    begin()
     for number in handled:
         signal.signal(number, stop)
     hook, sys.unraisablehook = sys.unraisablehook, _again_if_dropped
@@ -134,8 +127,10 @@ def _send_again(number: int) -> None:
 def _again_if_dropped(dropped: "sys.UnraisableHookArgs") -> None:
     """A signal that came while compiled code called back to Python ended the callback alone: it comes again."""
     error = dropped.exc_value
-    if isinstance(error, _Terminated | KeyboardInterrupt):
-        _send_again(error.number if isinstance(error, _Terminated) else signal.SIGINT)
+    if isinstance(error, Terminated | KeyboardInterrupt):
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        drop(number)
+        _send_again(number)
     else:
         sys.__unraisablehook__(dropped)
 
@@ -149,9 +144,10 @@ def _run(arguments: list[str] | None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except _Terminated as end:
+    except Terminated as end:
         return 128 + end.number
     except Exception as error:
+        raise_dropped()
         if not is_broken_pipe(error):
             trace()
             complain(words_for(error))
@@ -167,8 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with _signals_as_exceptions():
             code = _run(arguments)
-    except (KeyboardInterrupt, _Terminated) as end:  # behind the work, or while an error is told
-        code = 128 + (end.number if isinstance(end, _Terminated) else signal.SIGINT)
+    except (KeyboardInterrupt, Terminated) as end:  # behind the work, or while an error is told
+        code = 128 + (end.number if isinstance(end, Terminated) else signal.SIGINT)
     try:
         print(end="", flush=True)
     except OSError as error:
