@@ -46,7 +46,8 @@ def words_for(error: BaseException) -> str:
     elif package := _missing_package(error):
         text = f"this needs {package}, which is not installed: pip install 'vqaudio[{_EXTRA_OF.get(package, 'train')}]'"
     elif isinstance(error, OSError):
-        text = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+        text = ": ".join(str(part) for part in (name, error.strerror or error) if part)
     elif isinstance(error, MemoryError):
         text = "there is not enough memory; close other programs, or use a machine with more"
     else:

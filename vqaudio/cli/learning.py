@@ -2,7 +2,9 @@
 
 import json
 import os
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,10 +119,26 @@ def train(
         shards = open_shards(data, settings.model, str(choose_device(device)) if settings.train.resident else "")
     if (wanted := settings.train.precision) != usable_precision(wanted, device):
         report.note(f"this processor has no arithmetic of 16 bits: precision 32-true in place of {wanted}")
-    with progress_bar() if report.shows_bars() else nullcontext() as bar:
+    with _one_word_of_failing_disks(), progress_bar() if report.shows_bars() else nullcontext() as bar:
         view = TrainingView(report, bar)
         finished = run(settings, shards, output, resume, device, view)
         view.end_phase()
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun may have started
         print(json.dumps({"model": str(finished), "run": str(output)}, indent=1) if as_json else finished)
     report.finish()
+
+
+@contextmanager
+def _one_word_of_failing_disks() -> Iterator[None]:
+    """A thread that writes TensorBoard's events prints how it ends; what ended it is raised in the main thread, too."""
+    hook = threading.excepthook
+
+    def told(ended: threading.ExceptHookArgs) -> None:
+        if not isinstance(ended.exc_value, OSError):
+            hook(ended)
+
+    threading.excepthook = told
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
