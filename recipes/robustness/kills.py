@@ -125,9 +125,8 @@ def content(path: Path) -> dict[str, bytes]:
         return {"": path.read_bytes()}
     files = (file for file in sorted(path.rglob("*")) if file.is_file() and not is_temporary(file.relative_to(path)))
     found = {str(file.relative_to(path)): file.read_bytes() for file in files}
-    if "log.jsonl" not in found:
-        return found
-    return {name: data for name, data in found.items() if name == "model/model.safetensors"}
+    of_run = {name: data for name, data in found.items() if name == "model/model.safetensors"}
+    return of_run if of_run or "log.jsonl" in found else found
 
 
 def is_temporary(path: Path) -> bool:
