@@ -125,6 +125,7 @@ class Report:
 
     def failure(self, name: str, message: str) -> None:
         """Something wrong with ``name``, in one line."""
+        raise_dropped()
         self.failed = True
         complain(message, name)
 
@@ -188,7 +189,10 @@ class Report:
     def tracked(self, items: Iterable[Any]) -> Iterator[Any]:
         """The sequence ``items``, with a bar on a terminal, elsewhere with lines, as it is gone through."""
         with self.timed("working"):
-            yield from self._shown(items)
+            for item in self._shown(items):
+                raise_dropped()
+                yield item
+            raise_dropped()
 
     def _shown(self, items: Iterable[Any]) -> Iterable[Any]:
         if not self.shows_bars():
