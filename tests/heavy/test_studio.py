@@ -28,6 +28,7 @@ pytest.importorskip("gradio")
 
 SPEECH = Path(__file__).resolve().parents[2] / "data" / "samples" / "kettle.flac"
 ANSWER = "audio, img, .vq-failure"
+PHONE = 390  # CSS pixels
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +230,9 @@ def test_pictures(visitor: Visitor, tmp_path: Path) -> None:
     assert visitor.source("pictures").endswith("pictures.png")
 
 
-def test_two_people_at_once(visitor: Visitor, tmp_path: Path) -> None:
-    """Each of two pages has its own sound of the same name, and both ask at once."""
+def test_two_people_at_once(visitor: Visitor, models: Models, tmp_path: Path) -> None:
+    """Each of two pages has its own sound of the same name, and both ask at once: each hears and loads its own."""
+    codec = vqaudio.load(models.speech, "cpu")
     lengths = {}
     for seconds in (0.5, 2.0):
         if lengths:
@@ -247,9 +249,33 @@ def test_two_people_at_once(visitor: Visitor, tmp_path: Path) -> None:
         visitor.answered("heard", "")
         assert visitor.hear("decoded") == pytest.approx(seconds, abs=0.01)
         seen.add(visitor.source("decoded"))
+        link = visitor.browser.find_element(By.CSS_SELECTOR, "#heard .vq-download").get_property("href")
+        with fetched(str(link), tmp_path / f"{seconds}.vqa").open("rb") as file:
+            assert codec.read(file).duration_s == pytest.approx(seconds, abs=0.01)  # type: ignore[union-attr]
     assert len(seen) == 2
     visitor.browser.close()
     visitor.browser.switch_to.window(next(iter(lengths)))
+
+
+def test_a_phone_shows_it_all(visitor: Visitor, talk: Path) -> None:
+    """On a screen of 390 pixels nothing is wider than the screen, and players and buttons can be hit with a finger."""
+    metrics = {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    visitor.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        visitor.come()
+        visitor.drop("sound", talk)
+        visitor.ask("code", "heard")
+        for player in visitor.browser.find_elements(By.CSS_SELECTOR, "#heard audio"):
+            assert player.size["width"] >= 0.7 * PHONE
+            assert player.size["height"] >= 40
+        for tab in ("Sound", "New speech", "Pictures"):
+            visitor.open_tab(tab)
+            assert visitor.browser.execute_script("return document.documentElement.scrollWidth") <= PHONE, tab
+            shown = [one for one in visitor.browser.find_elements(By.CSS_SELECTOR, "button.lg") if one.is_displayed()]
+            assert shown
+            assert all(button.size["height"] >= 40 for button in shown), tab
+    finally:
+        visitor.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_nothing_comes_from_elsewhere(visitor: Visitor) -> None:
