@@ -145,16 +145,24 @@ def systems_of(codecs: dict[str, Codec], target: Target) -> dict[str, Convert]:
     return found
 
 
-def rendering(
-    system: str, name: str, recording: Recording, original: Original, wave: np.ndarray, target: Target
-) -> Spoken:
+@dataclass(frozen=True)
+class Utterance:
+    """What is converted, and who says it as the judges hear it."""
+
+    name: str
+    recording: Recording
+    original: Original
+    source: Voice
+
+
+def rendering(system: str, utterance: Utterance, wave: np.ndarray, target: Target) -> Spoken:
     """What the judges say of ``wave``."""
-    rate_hz = original.sample_rate_hz
-    voice, source = Voice.of([wave], rate_hz), Voice.of([original.wave], rate_hz)
+    rate_hz, recording, source = utterance.original.sample_rate_hz, utterance.recording, utterance.source
+    voice = Voice.of([wave], rate_hz)
     found = word_errors(recording.transcript, recognise(wave, rate_hz))
     return Spoken(
         system,
-        name,
+        utterance.name,
         target.name,
         bool(recording.gender and target.gender) and recording.gender != target.gender,
         similarity(voice.first, target.voice.first),
@@ -168,21 +176,14 @@ def rendering(
     )
 
 
-def reconstruction(codec: Codec, recording: Recording, name: str, original: Original) -> Spoken:
+def reconstruction(codec: Codec, utterance: Utterance) -> Spoken:
     """The utterance spoken by its own speaker."""
-    rate_hz = original.sample_rate_hz
-    wave = np.asarray(
-        codec.decode(codec.encode(original.wave, rate_hz), speaker=own_voice(codec, recording, original))[0]
-    )
-    itself = Target(
-        "",
-        recording.gender,
-        True,
-        [original.wave],
-        Voice.of([original.wave], rate_hz),
-        median_pitch_hz(original.pitch),
-    )
-    return rendering("reconstruction", name, recording, original, wave, itself)
+    original, recording = utterance.original, utterance.recording
+    stream = codec.encode(original.wave, original.sample_rate_hz)
+    wave = np.asarray(codec.decode(stream, speaker=own_voice(codec, recording, original))[0])
+    pitch = median_pitch_hz(original.pitch)
+    itself = Target("", recording.gender, True, [original.wave], utterance.source, pitch)
+    return rendering("reconstruction", utterance, wave, itself)
 
 
 def renderings(
@@ -191,14 +192,16 @@ def renderings(
     """Each utterance reconstructed, and converted by each system to each target but its own speaker."""
     converters = {target.name: systems_of(codecs, target) for target in targets}
     codec = next(iter(codecs.values()))
+    rate_hz = codec.config.sample_rate_hz
     for recording in chosen:
         name = Path(os.path.relpath(recording.path, data)).as_posix()
-        original = read_original(recording, codec.config.sample_rate_hz)
-        yield reconstruction(codec, recording, name, original)
+        original = read_original(recording, rate_hz)
+        utterance = Utterance(name, recording, original, Voice.of([original.wave], rate_hz))
+        yield reconstruction(codec, utterance)
         for target in targets:
             if target.name != recording.speaker:
                 for system, convert in converters[target.name].items():
-                    yield rendering(system, name, recording, original, convert(original), target)
+                    yield rendering(system, utterance, convert(original), target)
 
 
 def figures(spoken: list[Spoken]) -> dict[str, Mean]:

@@ -9,6 +9,7 @@ The compiled code is cached beside this file or, where that cannot be written, i
 
 import numpy as np
 
+from vqaudio.kernels.compiling import hold
 from vqaudio.kernels.elementwise import SHIFT, UNIT, ZERO, compiled, draw, gated, pack
 from vqaudio.kernels.int16_weights import Network, narrowed, whole_blocks
 from vqaudio.kernels.simd import COLUMNS, add_columns
@@ -125,7 +126,9 @@ class Kernel:
 
     def __init__(self, net: Network, first_symbol: int) -> None:
         """``net`` is :func:`prepared`; ``first_symbol`` (0..K) is taken to come before the first step."""
-        self._net, self._memory = net, Memory(net)
+        memory = Memory(net)
+        self._net = net
+        self._network = tuple(map(hold, (net, memory.ring, memory.ring_steps, memory.scratch)))
         self._bits = np.empty(net.sizes[3], np.int32)
         self._symbol, self._steps = first_symbol, 0
 
@@ -147,7 +150,7 @@ class Kernel:
             uniforms,
             (np.float32(1 / rule.temperature), rule.top_p),
         )
-        _generate(self._symbol, self._steps, *args, *self._network(), self._bits, symbols)
+        _generate(self._symbol, self._steps, *args, *self._network, self._bits, symbols)
         self._advance(symbols)
         return symbols
 
@@ -164,14 +167,11 @@ class Kernel:
             hop_length,
             every(phases, symbols.shape),
             symbols,
-            *self._network(),
+            *self._network,
             logits,
         )
         self._advance(symbols)
         return logits
-
-    def _network(self) -> tuple[object, ...]:
-        return self._net, self._memory.ring, self._memory.ring_steps, self._memory.scratch
 
     def _advance(self, symbols: Integers) -> None:
         self._steps += len(symbols)
