@@ -81,9 +81,13 @@ def test_a_prior_over_vectors_of_several_tokens_goes_on_with_the_right_one(heari
         ({"temperature": 0.0}, "temperature"),
         ({"top_p": 1.5}, "top_p"),
         ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"count": "2"}, "count"),
+        ({"seconds": "1"}, "seconds"),
+        ({"temperature": None}, "temperature"),
     ],
 )
-def test_bad_numbers_are_named(talking_codec: Codec, arguments: dict[str, float], word: str) -> None:
+def test_bad_numbers_are_named(talking_codec: Codec, arguments: dict[str, object], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         talking_codec.sample(**{"seconds": 0.1, **arguments})  # type: ignore[arg-type]
 

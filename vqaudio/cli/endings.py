@@ -19,14 +19,14 @@ def as_exception(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
 
 
-def begin() -> None:
-    """Forgets what signals an earlier run in this process dropped."""
-    _dropped.clear()
-
-
 def drop(number: int) -> None:
     """Notes that a signal's exception went no further than a callback."""
     _dropped.append(number)
+
+
+def forget_dropped() -> None:
+    """The run that the signals were for has ended; another in this process has none yet."""
+    _dropped.clear()
 
 
 def raise_dropped() -> None:

@@ -37,7 +37,7 @@ from vqaudio.cli.console import (
     trace,
     words_for,
 )
-from vqaudio.cli.endings import ENDINGS, Terminated, as_exception, begin, drop, raise_dropped
+from vqaudio.cli.endings import ENDINGS, Terminated, as_exception, drop, forget_dropped, raise_dropped
 from vqaudio.cli.options import app
 
 VERBS = (
@@ -99,13 +99,13 @@ def _signals_as_exceptions() -> Iterator[None]:
             return
         raise as_exception(number)
 
-    begin()
     for number in handled:
         signal.signal(number, stop)
     hook, sys.unraisablehook = sys.unraisablehook, _again_if_dropped
     try:
         yield
     finally:
+        forget_dropped()
         sys.unraisablehook = hook
         for number in handled:
             signal.signal(number, previous[number])

@@ -39,7 +39,7 @@ class PitchKeeper:
         rate_hz, quantizers = model.config.sample_rate_hz, model.num_quantizers
         own = resample(wave[None], sample_rate_hz, rate_hz)[0, : round(LONGEST_S * rate_hz)]
         kept = tokens[: -(-len(own) // model.samples_per_token) // quantizers * quantizers]
-        self._model, self._tokens = model, kept.astype(np.int64)
+        self._model, self._tokens = model, kept
         self._hz = _median_hz(*heard_pitch(own, rate_hz, _HOP))
 
     def semitones(self, voice: Voice | None) -> float:
@@ -48,13 +48,13 @@ class PitchKeeper:
         Raises:
             SoundError: there is no voice in what is made of it.
         """
+        change = None
         if voice is not None and changes_voices(self._model):
-            (whole,), change = change_of(self._model, [TokenRange.whole(self._tokens[None].astype(np.int32))], voice)
-            said = self._model.speak(whole.codes[0], None)
-            f0_hz = said.f0_hz if change is None else change(said).f0_hz
-        else:
-            with one_thread():
-                f0_hz = self._model.speak(self._tokens, voice).f0_hz
+            _, change = change_of(self._model, [TokenRange.whole(self._tokens[None])], voice)
+            voice = None
+        with one_thread():
+            said = self._model.speak(self._tokens.astype(np.int64), voice)
+        f0_hz = (said if change is None else change(said)).f0_hz
         return float(np.clip(12 * np.log2(self._hz / _median_hz(f0_hz, f0_hz > 0)), -24, 24))
 
 

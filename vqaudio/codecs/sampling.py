@@ -11,6 +11,14 @@ from vqaudio.dsp.voice_change import VoiceChange
 from vqaudio.errors import ConfigError
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int | np.number)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
     """How a stream of sound is to be decoded.
@@ -39,14 +47,14 @@ class DecodeOptions:
     formant_semitones: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**63):
+        if not (_is_whole(self.seed) and 0 <= self.seed < 2**63):
             raise ConfigError(f"seed = {self.seed!r} is not valid: give 0 to {2**63 - 1}")
         warmth = self.temperature
-        if warmth is not None and not (isinstance(warmth, float | int | np.number) and 0 < warmth < math.inf):
+        if warmth is not None and not (_is_number(warmth) and 0 < warmth < math.inf):
             raise ConfigError(f"temperature = {warmth!r} is not valid: give a number above 0")
         for name, most in (("pitch_semitones", 24), ("formant_semitones", 12)):
             value = getattr(self, name)
-            if not (isinstance(value, float | int | np.number) and -most <= value <= most):
+            if not (_is_number(value) and -most <= value <= most):
                 raise ConfigError(f"{name} = {value!r} is not valid: give {-most} to {most}")
 
     def rate_of(self, header: Header) -> int:
@@ -77,14 +85,14 @@ class SampleOptions:
 
     def __post_init__(self) -> None:
         bounds = {
-            "count": (1 <= self.count <= self.most, f"1 to {self.most}"),
-            "seed": (0 <= self.seed < 2**63, f"0 to {2**63 - 1}"),
-            "temperature": (0 < self.temperature < math.inf, "a number above 0"),
-            "top_p": (0 < self.top_p <= 1, "above 0 up to 1"),
+            "count": (_is_whole(self.count) and 1 <= self.count <= self.most, f"1 to {self.most}"),
+            "seed": (_is_whole(self.seed) and 0 <= self.seed < 2**63, f"0 to {2**63 - 1}"),
+            "temperature": (_is_number(self.temperature) and 0 < self.temperature < math.inf, "a number above 0"),
+            "top_p": (_is_number(self.top_p) and 0 < self.top_p <= 1, "above 0 up to 1"),
         }
         for name, (valid, allowed) in bounds.items():
             if not valid:
-                raise ConfigError(f"{name} = {getattr(self, name)} is not valid: give {allowed}")
+                raise ConfigError(f"{name} = {getattr(self, name)!r} is not valid: give {allowed}")
 
     def generator(self, index: int) -> np.random.Generator:
         """The random numbers of the result with the number ``index``."""

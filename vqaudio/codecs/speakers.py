@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqaudio.arrays import Floats
+from vqaudio.codecs import voice_change
 from vqaudio.codecs.segments import one_thread
 from vqaudio.codecs.voice_change import changes_voices, statistics_of
 from vqaudio.dsp.loudness import measure_level
@@ -22,7 +23,6 @@ Voice = npt.NDArray[np.float32]  # a vector [V]
 
 SHORTEST_S = 1.0
 LONGEST_S = 12.0  # of a reference, which is then learnt in under a minute on two cores
-LONGEST_S_OF_STATISTICS = 60.0
 _NEAR_NAMES = 3
 
 
@@ -62,7 +62,7 @@ def speaker_embedding(model: SoundModel, wave: Floats, sample_rate_hz: int) -> V
     """
     if changes_voices(model):
         assert isinstance(model, ParameterModel)
-        heard = statistics_of(model, _prepared(model, wave, sample_rate_hz, LONGEST_S_OF_STATISTICS))
+        heard = statistics_of(model, _prepared(model, wave, sample_rate_hz, voice_change.LONGEST_S))
         if heard is None:
             raise SoundError("no voice to learn from: nothing in it has a pitch; give some seconds of speech")
         return heard.vector()

@@ -222,8 +222,8 @@ class Codec(VoiceCodec):
             raise ModelError("the model has no prior, so it cannot speak by itself; give one that has")
         if prior.config.features:
             raise ModelError("the model's prior needs to be told who speaks, which cannot be chosen yet")
-        if not 0 < seconds <= LONGEST_SAMPLE_S:
-            raise ConfigError(f"seconds = {seconds} is not valid: give above 0 up to {LONGEST_SAMPLE_S}")
+        if not (isinstance(seconds, float | int | np.number) and 0 < seconds <= LONGEST_SAMPLE_S):
+            raise ConfigError(f"seconds = {seconds!r} is not valid: give above 0 up to {LONGEST_SAMPLE_S}")
         options = SampleOptions(count=count, seed=seed, temperature=temperature, top_p=top_p)
         spoken, level = self._opening(prompt), prompt.header.levels[0] if prompt else 1.0
         tokens = max(1, round(seconds * self.frame_rate)) * self.num_quantizers

@@ -17,7 +17,7 @@ from vqaudio.models.speech_config import SpeechModelConfig
 
 SUFFIX = ".voice"
 _FORMAT = "vqaudio voice 1"
-_LARGEST = 2**20  # bytes; a voice has some hundreds of numbers
+_LARGEST = 2**20  # bytes; a voice has some hundreds of numbers, a table hundreds of voices
 
 
 def save_voice(path: Path, voice: Floats, weights_sha256: bytes, overwrite: bool = False) -> None:
@@ -38,20 +38,26 @@ def load_voice(path: Path, weights_sha256: bytes) -> Floats:
         ModelError: the file is no voice, or one of another model.
     """
     try:
-        if os.path.getsize(path) > _LARGEST:
-            raise ModelError(f"{path}: is no voice; make one with 'vqaudio voices save'")
-        with safe_open(path, "numpy") as file:
-            facts = file.metadata() or {}
-            if facts.get("format") != _FORMAT or list(file.keys()) != ["voice"]:
-                raise ModelError(f"{path}: is no voice; make one with 'vqaudio voices save'")
-            voice = file.get_tensor("voice")
+        facts, vectors = _read(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as a voice ({error}); make it with 'vqaudio voices save'") from None
+    if facts.get("format") != _FORMAT or list(vectors) != ["voice"]:
+        raise ModelError(f"{path}: is no voice; make one with 'vqaudio voices save'")
+    voice = vectors["voice"]
     if facts.get("weights_sha256") != weights_sha256.hex():
         raise ModelError(f"{path}: is a voice for another model; save it anew with the model that is to speak")
     if voice.ndim != 1 or not np.isfinite(voice).all():
         raise ModelError(f"{path}: is a damaged voice; save it anew")
-    return np.asarray(voice, np.float32)
+    return voice
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Floats]]:
+    """What a file says of itself, and its vectors by name; ``ValueError`` where it is larger than voices are."""
+    if os.path.getsize(path) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
+    with safe_open(path, "numpy") as file:
+        vectors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+        return file.metadata() or {}, vectors
 
 
 def save_table(folder: Path, voices: Mapping[str, Floats]) -> None:
@@ -70,12 +76,11 @@ def load_table(folder: Path) -> dict[str, Floats]:
     if not path.is_file():
         return {}
     try:
-        with safe_open(path, "numpy") as file:
-            return {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+        return _read(path)[1]
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); get an intact copy of the model") from None
 
 
-def speaker_names(folder: Path | None, config: SpeechModelConfig) -> tuple[str, ...]:
+def speaker_names(folder: Path, config: SpeechModelConfig) -> tuple[str, ...]:
     """The names that the model in ``folder`` knows voices by: of its speakers, or of those beside its weights."""
-    return config.speakers or (tuple(load_table(folder)) if folder else ())
+    return config.speakers or tuple(load_table(folder))

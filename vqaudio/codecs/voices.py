@@ -11,7 +11,7 @@ from vqaudio.codecs.encoding import WaveSound, beginning, mixed
 from vqaudio.codecs.pitch_shift import LONGEST_S, PitchKeeper, check_movable
 from vqaudio.codecs.speakers import Voice, check_name, named_voice, speaker_embedding
 from vqaudio.codecs.voice_change import changes_voices, check_vector
-from vqaudio.codecs.voice_file import load_table, load_voice, save_voice, speaker_names
+from vqaudio.codecs.voice_file import load_table, load_voice, save_voice
 from vqaudio.errors import ModelError
 from vqaudio.models.folder import whole_sha256
 from vqaudio.models.sound_model import SoundModel
@@ -36,7 +36,7 @@ class VoiceCodec(BaseCodec):
     @functools.cached_property
     def speakers(self) -> tuple[str, ...]:
         """The names of those whom ``decode`` can be told to speak as."""
-        return speaker_names(self._folder, self.model.config)
+        return self.model.config.speakers or tuple(self._table)
 
     def voice_of(self, wave: npt.ArrayLike, sample_rate_hz: int) -> Voice:
         """The voice in a recording (floats ``[T]`` or ``[channels, T]``) of anybody, for :meth:`decode` to speak with.
@@ -59,12 +59,16 @@ class VoiceCodec(BaseCodec):
         return load_voice(Path(path), self._weights_sha256)
 
     def _named(self, speaker: str) -> Voice:
-        if self._folder is None or not changes_voices(self.model):
+        if not changes_voices(self.model):
             return named_voice(self.model, speaker)
         check_name(self.speakers, speaker)
-        voice = load_table(self._folder)[speaker]
-        check_vector(self.model, voice)
-        return voice
+        check_vector(self.model, self._table[speaker])
+        return self._table[speaker]
+
+    @functools.cached_property
+    def _table(self) -> dict[str, Voice]:
+        """The voices with names that lie beside the weights."""
+        return load_table(self._folder) if self._folder else {}
 
     def check_speaker(self, speaker: str | Voice | None) -> Voice | None:
         """The voice that ``speaker`` stands for; ``ModelError`` where :meth:`decode` would refuse it."""
