@@ -24,7 +24,7 @@ AUDIT := .venv-audit
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs screenshots tested man test test-heavy check format dev fuzz audit lock sbom clean
+.PHONY: help demo docs screenshots tested man test test-heavy pythons check format dev fuzz audit lock sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ test-heavy: ## the tests that need large packages (Ray, Gradio), which are added
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(INSTALL) '.[test,ray,studio]'
 	$(TEST)/bin/pytest -m heavy
+
+pythons: ## the wheel on each Python from 3.11 to 3.13 that is found: it installs, and codes speech without PyTorch
+	$(PYTHON) -m venv $(TEST)
+	$(TEST)/bin/python $(INSTALL) nox
+	$(TEST)/bin/nox
 
 check: $(DEV)/.stamp ## lint, format and types, changing nothing
 	$(call lint,$(DEV))

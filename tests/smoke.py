@@ -29,7 +29,8 @@ def run(*words: object, status: int = 0) -> str:
 
 def main() -> None:
     where = Path(vqaudio.__file__).resolve()
-    assert not where.is_relative_to(Path(__file__).resolve().parents[1]), f"{where} is the source, not the package"
+    source = Path(__file__).resolve().parents[1] / "vqaudio"
+    assert not where.is_relative_to(source), f"{where} is the source, not the package"
     assert importlib.util.find_spec("torch") is None, "speech is to run without torch"
     clip, rate_hz = soundfile.read(CLIP, dtype="float32")
 
