@@ -24,7 +24,7 @@ AUDIT := .venv-audit
 INSTALL  = -m pip install --disable-pip-version-check --quiet $(PIP_FLAGS) -c constraints.txt
 PACKAGE := pyproject.toml constraints.txt README.md LICENSE $(shell find vqaudio -type f -not -path '*/__pycache__/*')
 
-.PHONY: help demo docs screenshots tested man test test-heavy pythons check format dev fuzz audit lock sbom clean
+.PHONY: help demo docs screenshots tested man test test-heavy test-pythons check format dev fuzz audit lock sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -44,7 +44,7 @@ test-heavy: ## the tests that need large packages (Ray, Gradio), which are added
 	$(TEST)/bin/python $(INSTALL) '.[test,ray,studio]'
 	$(TEST)/bin/pytest -m heavy
 
-pythons: ## the wheel on each Python from 3.11 to 3.13 that is found: it installs, and codes speech without PyTorch
+test-pythons: ## the wheel on each Python from 3.11 to 3.13 that is found: it installs, and codes speech without PyTorch
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(INSTALL) nox
 	$(TEST)/bin/nox
@@ -90,7 +90,7 @@ sbom: $(AUDIT)/.stamp ## the list of components, CycloneDX, into build/sbom.json
 	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file build/sbom.json
 
 clean: ## remove environments, builds and caches
-	rm -rf $(DEMO) $(TEST) $(DEV) $(SITE) $(AUDIT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(DEV) $(SITE) $(AUDIT) build dist .nox *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 define lint
